@@ -1,0 +1,287 @@
+"""Calls to neighbours: batches for what touches only their database, streams for what waits.
+
+Every item that travels here is idempotent by a number of its own, so what was certainly not
+executed is sent again within the deadline, as far as the budget allows; what may have been
+executed is the flow's to decide (Unknown).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Generic, TypeVar
+
+import grpc
+import structlog
+
+from mesh.batch import Coalescer, NotExecuted, Unknown
+from mesh.clock import real_now
+from mesh.context import acting, deadline, remaining, within
+from mesh.errors import from_item_status
+from mesh.tokens import Signer
+from tongbao.common.v1 import item_pb2
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+BATCH_SECONDS = 5.0  # What a batch call may take at most.
+_MARGIN_SECONDS = 0.05  # What a hop keeps for its own answer.
+_PACK_MAX = 512
+_BACKOFF_SECONDS = (0.02, 0.5)
+
+# A peer that is gone without a word is found in 2 s only with the ping time-out (L9).
+CHANNEL_OPTIONS = (
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.max_receive_message_length", 4 << 20),
+)
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Budget:
+    """How many repeats a link may make: a tenth of its calls, so that an outage of the
+    neighbour is not answered with a multiple of the load."""
+
+    tokens: float = 100.0
+    tokens_max: float = 100.0
+    earned: float = 0.1
+
+    def earn(self) -> None:
+        """Count an answer."""
+        self.tokens = min(self.tokens_max, self.tokens + self.earned)
+
+    def spend(self) -> bool:
+        """Return whether one more repeat may be made."""
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
+
+
+class Link(Generic[ItemT, ResultT]):
+    """What batch and stream links share: the item's context, repeats, the item's status."""
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+        self._budget = Budget()
+
+    async def ask(self, item: ItemT) -> ResultT:
+        """Return the neighbour's answer to `item`, whose context is filled in here.
+
+        Raises Declined (the neighbour refuses), NotExecuted, Unknown.
+        """
+        backoff, longest = _BACKOFF_SECONDS
+        while True:
+            try:
+                result = await self._asked(item)
+            except NotExecuted:
+                pause = backoff * random.uniform(0.5, 1.5)  # noqa: S311 it only spreads load
+                left = remaining()
+                if (left is not None and left <= pause) or not self._budget.spend():
+                    raise
+                await asyncio.sleep(pause)
+                backoff = min(backoff * 2, longest)
+            else:
+                self._budget.earn()
+                return result
+
+    async def _asked(self, item: Any) -> ResultT:
+        _put_context(item.context)
+        result: Any = await self._send(item)
+        if result.HasField("status"):
+            raise from_item_status(result.status)
+        answer: ResultT = result
+        return answer
+
+    async def _send(self, item: Any) -> Any:
+        raise AssertionError("a batch or a stream link")
+
+
+class BatchLink(Link[ItemT, ResultT]):
+    """Items that wait at the same moment travel in one call of a `Batch…` rpc."""
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        signer: Signer,
+        *,
+        method: str,
+        request: Callable[..., Any],
+        response: type[Any],
+        rows_max: int,
+    ) -> None:
+        super().__init__(method)
+        self._signer, self._request = signer, request
+        self._call: Any = channel.unary_unary(
+            method,
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=response.FromString,
+        )
+        self._coalescer: Coalescer[Any, Any] = Coalescer(
+            self._flush, rows_max=rows_max, flights_max=4
+        )
+
+    async def _send(self, item: Any) -> Any:
+        left = remaining()
+        with within(BATCH_SECONDS if left is None else left):
+            return await self._coalescer.submit(item)
+
+    async def _flush(self, items: Sequence[Any]) -> Iterable[tuple[int, Any]]:
+        try:
+            response = await self._call(
+                self._request(items=items), timeout=BATCH_SECONDS, metadata=_token(self._signer)
+            )
+        except grpc.aio.AioRpcError as error:
+            raise _kind_of(error)(f"{self.method}: {error.details()}") from error
+        return enumerate(response.results)
+
+    async def close(self) -> None:
+        """Return when nothing is in flight."""
+        await self._coalescer.close()
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """One item of a stream and who waits for its answer."""
+
+    item: Any
+    answer: asyncio.Future[Any]
+    sent: bool = field(default=False)
+
+
+class StreamLink(Link[ItemT, ResultT]):
+    """Items go out in packs over one stream and are answered in any order, by `item_id`.
+
+    When the stream breaks, items that were sent are Unknown, the others wait for the next
+    stream.
+    """
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        signer: Signer,
+        *,
+        method: str,
+        request: Callable[..., Any],
+        response: type[Any],
+    ) -> None:
+        super().__init__(method)
+        self._signer, self._request = signer, request
+        self._open: Any = channel.stream_stream(
+            method,
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=response.FromString,
+        )
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, _Waiting] = {}
+        self._queue: list[_Waiting] = []
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def _send(self, item: Any) -> Any:
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+        item.item_id = next(self._ids)
+        waiting = _Waiting(item, asyncio.get_running_loop().create_future())
+        self._waiting[item.item_id] = waiting
+        self._queue.append(waiting)
+        self._wake.set()
+        try:
+            async with asyncio.timeout_at(deadline()):
+                return await waiting.answer
+        except TimeoutError as error:
+            kind = Unknown if waiting.sent else NotExecuted
+            raise kind(f"{self.method}: no answer within the deadline") from error
+        finally:
+            self._waiting.pop(item.item_id, None)
+
+    async def close(self) -> None:
+        """End the stream. Whoever still waits is told that the outcome is unknown."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        """Keep a stream open for as long as the link lives."""
+        backoff, longest = _BACKOFF_SECONDS
+        while True:
+            answered = 0
+            try:
+                async for result in self._stream():
+                    answered += 1
+                    waiting = self._waiting.pop(result.item_id, None)
+                    if waiting is not None and not waiting.answer.done():
+                        waiting.answer.set_result(result)
+            except grpc.aio.AioRpcError as error:
+                self._fail_sent(f"{self.method}: {error.details()}")
+            finally:
+                self._fail_sent(f"{self.method}: the stream ended")
+            backoff = _BACKOFF_SECONDS[0] if answered else min(backoff * 2, longest)
+            await asyncio.sleep(backoff)
+
+    async def _stream(self) -> AsyncIterator[Any]:
+        call = self._open(metadata=_token(self._signer))
+        writer = asyncio.create_task(self._write(call))
+        try:
+            async for pack in call:
+                for result in pack.results:
+                    yield result
+        finally:
+            call.cancel()
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)  # Its error is the call's too.
+
+    async def _write(self, call: Any) -> None:
+        """Send what waits, as much as fits in a pack, while the one before is on its way."""
+        await call.wait_for_connection()
+        while True:
+            await self._wake.wait()
+            pack, self._queue = self._queue[:_PACK_MAX], self._queue[_PACK_MAX:]
+            if not self._queue:
+                self._wake.clear()
+            pack = [waiting for waiting in pack if not waiting.answer.done()]
+            if pack:
+                for waiting in pack:
+                    waiting.sent = True
+                await call.write(self._request(items=[waiting.item for waiting in pack]))
+
+    def _fail_sent(self, problem: str) -> None:
+        for waiting in self._waiting.values():
+            if waiting.sent and not waiting.answer.done():
+                waiting.answer.set_exception(Unknown(problem))
+
+
+def _put_context(context: item_pb2.ItemContext) -> None:
+    """Write on whose behalf we act into an item that leaves."""
+    owner = acting()
+    context.app_id = context.app_id or owner.app_id
+    context.trace_no = context.trace_no or owner.trace_no
+    context.traceparent = owner.traceparent
+    context.locale = owner.locale
+    left = remaining()
+    if left is not None:
+        ends = real_now() + timedelta(seconds=max(0.0, left - _MARGIN_SECONDS))
+        context.deadline.FromDatetime(ends)
+
+
+def _token(signer: Signer) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {signer.token()}"),)
+
+
+def _kind_of(error: grpc.aio.AioRpcError) -> type[Exception]:
+    """UNAVAILABLE before a connection stood is definite; anything else may have arrived."""
+    refused = error.code() is grpc.StatusCode.UNAVAILABLE
+    never = refused and "failed to connect" in (error.details() or "").lower()
+    return NotExecuted if never else Unknown

@@ -1,0 +1,76 @@
+"""On whose behalf we act right now: tenant, trace, deadline. Set at the door, read anywhere.
+
+A coalesced call has many owners, so none of this lives in gRPC metadata between services:
+it is read from the item at the door of the service and written into the next item by
+`mesh.call` (decisions.md 4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+
+from tongbao.common.v1 import options_pb2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acting:
+    """The owner of the work in hand. `role` is who asked, not who works."""
+
+    app_id: str = ""
+    trace_no: str = ""
+    traceparent: str = ""
+    locale: str = ""
+    role: options_pb2.Role.ValueType = options_pb2.ROLE_UNSPECIFIED
+    caller: str = ""
+
+
+_NOBODY = Acting()
+_acting: ContextVar[Acting] = ContextVar("acting", default=_NOBODY)
+_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+
+def acting() -> Acting:
+    """Return on whose behalf we act; an empty one outside of any call."""
+    return _acting.get()
+
+
+def deadline() -> float | None:
+    """Return when nobody waits any more, in the running loop's time; None: somebody always."""
+    return _deadline.get()
+
+
+def remaining() -> float | None:
+    """Return the seconds until the deadline, perhaps negative; None when there is none."""
+    at = _deadline.get()
+    return None if at is None else at - asyncio.get_running_loop().time()
+
+
+@contextmanager
+def acting_as(who: Acting) -> Iterator[None]:
+    """Act on behalf of `who` inside the block."""
+    token = _acting.set(who)
+    try:
+        yield
+    finally:
+        _acting.reset(token)
+
+
+def note(*, trace_no: str = "", app_id: str = "") -> None:
+    """Fill in what the flow has learnt, for the log lines and spans that follow."""
+    now = _acting.get()
+    _acting.set(replace(now, trace_no=trace_no or now.trace_no, app_id=app_id or now.app_id))
+
+
+@contextmanager
+def within(seconds: float | None) -> Iterator[None]:
+    """Give everything submitted inside the block a deadline, `seconds` from now."""
+    now = asyncio.get_running_loop().time()
+    token = _deadline.set(None if seconds is None else now + seconds)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)

@@ -1,0 +1,179 @@
+"""The one way to reach PostgreSQL: statements over many rows, each its own transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+import orjson
+import psycopg
+from psycopg.abc import QueryNoTemplate
+from psycopg.rows import namedtuple_row
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from mesh.batch import FLIGHTS_MAX, ROWS_MAX, Coalescer, NotExecuted, Rejected, Undone, Unknown
+
+Row = Any
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+_UNDONE = {"40001", "40P01"}  # Serialization failure, deadlock.
+_REJECTED = {"22", "23", "P0"}  # Bad data, broken constraint, RAISE of a trigger.
+# Refused before it began: lock or statement time-out undid it, no connection was to be had.
+_NOT_EXECUTED = {"55P03", "57014", "53300", "57P03"}
+_POOL_WAIT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Statement(Generic[In, Out]):
+    """One SQL statement over any number of inputs, and how to speak with it.
+
+    `sql` begins with `WITH i AS ({input})`: `i` holds one row per input, with `ord` and
+    the `columns`, which are fields of the input (a dataclass) and their SQL types. It
+    returns one row per input, `ord` among its columns. `keys_of` names the rows an input
+    changes; an empty answer, for reads, excludes nobody. `weight_of` is the size in bytes
+    of the event an input publishes.
+    """
+
+    name: str
+    sql: str
+    columns: Mapping[str, str]
+    result: Callable[[Row], Out]
+    keys_of: Callable[[In], Iterable[Hashable]] = lambda _: ()
+    weight_of: Callable[[In], int] = lambda _: 0
+    flights_max: int = FLIGHTS_MAX
+
+    def text(self) -> str:
+        """Return the SQL. It is the same for every batch size, so it is prepared once.
+
+        The inputs travel as one JSON array: it costs less than an array per column on
+        both sides, and the planner assumes 100 rows, not 10 (performance.md B).
+        """
+        names = ", ".join(self.columns)
+        typed = ", ".join(f"{name} {kind}" for name, kind in self.columns.items())
+        return self.sql.replace(
+            "{input}",
+            f"SELECT (n - 1)::integer AS ord, {names} FROM ROWS FROM"
+            f" (json_to_recordset(%(items)s::json) AS ({typed}))"
+            f" WITH ORDINALITY AS x ({names}, n)",
+        )
+
+
+class Database:
+    """A pool of connections in autocommit: one statement is one transaction, always.
+
+    There is no way to hold a transaction open across an await, on purpose: whoever needs
+    several rows changed together writes one statement that changes them.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        connections_max: int = 6,
+        rows_max: int = ROWS_MAX,
+        flights_max: int = FLIGHTS_MAX,
+    ) -> None:
+        self._pool = AsyncConnectionPool(
+            dsn,
+            min_size=1,
+            max_size=connections_max,
+            timeout=_POOL_WAIT_SECONDS,
+            kwargs={"autocommit": True, "row_factory": namedtuple_row, "prepare_threshold": 1},
+            open=False,
+        )
+        self._rows_max, self._flights_max = rows_max, flights_max
+        self._coalescers: dict[str, Coalescer[Any, Any]] = {}
+        self._names: dict[str, Statement[Any, Any]] = {}
+        self.wrote_outbox = asyncio.Event()  # Wakes the relay of this process.
+
+    async def __aenter__(self) -> Database:
+        await self._pool.open(wait=True)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for coalescer in self._coalescers.values():
+            await coalescer.close()
+        await self._pool.close()
+
+    async def ask(self, statement: Statement[In, Out], item: In) -> Out:
+        """Return the result of `statement` for `item`, sent with whatever else waits for it.
+
+        Raises NotExecuted, Unknown, or Rejected; see `mesh.batch`.
+        """
+        coalescer = self._coalescers.get(statement.name)
+        if coalescer is None:
+            coalescer = self._coalescers[statement.name] = self._coalescer(statement)
+        assert self._names[statement.name] is statement, f"two statements named {statement.name}"
+        answer: Out = await coalescer.submit(item)
+        return answer
+
+    async def rows(self, sql: str, **params: object) -> list[Row]:
+        """Return the rows of one uncoalesced statement. Not for the hot path.
+
+        Raises NotExecuted, Unknown, Rejected, or Undone.
+        """
+        return await self._run(sql, params)
+
+    def sizes(self) -> dict[str, Counter[int]]:
+        """Return by statement how often it ran with how many rows."""
+        return {name: coalescer.sizes for name, coalescer in self._coalescers.items()}
+
+    def _coalescer(self, statement: Statement[In, Out]) -> Coalescer[In, Out]:
+        text = statement.text()
+        publishes = "outbox" in text
+        self._names[statement.name] = statement
+
+        async def flush(items: Sequence[In]) -> list[tuple[int, Out]]:
+            rows = await self._run(text, {"items": as_json(items)})
+            if publishes:
+                self.wrote_outbox.set()
+            return [(row.ord, statement.result(row)) for row in rows]
+
+        return Coalescer(
+            flush,
+            keys_of=statement.keys_of,
+            weight_of=statement.weight_of,
+            rows_max=self._rows_max,
+            flights_max=min(statement.flights_max, self._flights_max),
+        )
+
+    async def _run(self, text: QueryNoTemplate, params: Mapping[str, object]) -> list[Row]:
+        """Run one statement; say in the coalescer's words what went wrong."""
+        try:
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(text, params, prepare=True)
+                return await cursor.fetchall() if cursor.description else []
+        except PoolTimeout as error:
+            raise NotExecuted(str(error)) from error
+        except psycopg.Error as error:
+            raise _kind_of(error)(str(error)) from error
+
+
+def as_json(items: Sequence[object]) -> str:
+    """Return dataclasses as the JSON that `json_to_recordset` reads; bytes become bytea."""
+    return orjson.dumps(items, default=_bytea).decode()
+
+
+def _bytea(value: object) -> str:
+    if isinstance(value, bytes):
+        return "\\x" + value.hex()
+    raise TypeError(f"no JSON for {type(value).__name__}")
+
+
+def _kind_of(error: psycopg.Error) -> type[Exception]:
+    state = error.sqlstate or ""  # Empty when the connection was lost: nobody can say.
+    if state in _UNDONE:
+        return Undone
+    if state in _NOT_EXECUTED:
+        return NotExecuted
+    return Rejected if state[:2] in _REJECTED else Unknown

@@ -1,0 +1,124 @@
+"""The server's side of batches and streams: many items of many owners in one call.
+
+Every item is worked on under its own context and answered with its own status; what goes
+wrong with one never touches its neighbours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import UTC
+from typing import Any, Protocol, TypeVar
+
+import structlog
+
+from mesh.batch import NotExecuted, Unknown
+from mesh.clock import real_now
+from mesh.context import Acting, acting_as, within
+from mesh.door import Crew
+from mesh.errors import Declined, Malformed, Refused, to_item_status
+from mesh.wire import check
+from tongbao.common.v1 import item_pb2, options_pb2
+
+PACK_MAX = 512
+
+log = structlog.get_logger()
+
+Result = TypeVar("Result", bound="ItemResult")
+
+
+class Item(Protocol):
+    """Any item message: on whose behalf it travels."""
+
+    @property
+    def context(self) -> item_pb2.ItemContext: ...
+
+
+class ItemResult(Protocol):
+    """Any result message."""
+
+    @property
+    def status(self) -> item_pb2.ItemStatus: ...
+
+
+async def each(
+    items: Sequence[Any], work: Callable[[Any], Awaitable[Result]], result: type[Result]
+) -> list[Result]:
+    """Return the results of `work` on every item at once, in order; errors as statuses."""
+    results: list[Result] = await asyncio.gather(*(_settle(item, work, result) for item in items))
+    return results
+
+
+async def answered(
+    requests: AsyncIterator[Any],
+    work: Callable[[Any], Awaitable[Any]],
+    *,
+    pack: Callable[..., Any],
+    result: type[Any],
+    crew: Crew,
+) -> AsyncIterator[Any]:
+    """Yield packs of results as they become known, until the caller's stream has ended.
+
+    Items are worked on at once, and to their end even when the stream breaks.
+    """
+    done: asyncio.Queue[Any] = asyncio.Queue()
+    open_items = 0
+    reading = True
+
+    async def one(item: Any) -> None:
+        answer = await _settle(item, work, result)
+        answer.item_id = item.item_id
+        done.put_nowait(answer)
+
+    async def read() -> None:
+        nonlocal open_items, reading
+        try:
+            async for request in requests:
+                for item in request.items:
+                    open_items += 1
+                    crew.spawn(one(item))
+        finally:
+            reading = False
+            done.put_nowait(None)  # Wakes the writer when there is nothing left to answer.
+
+    reader = asyncio.create_task(read())
+    try:
+        while reading or open_items:
+            answers = [await done.get()]
+            while len(answers) < PACK_MAX and not done.empty():
+                answers.append(done.get_nowait())
+            answers = [answer for answer in answers if answer is not None]
+            open_items -= len(answers)
+            if answers:
+                yield pack(results=answers)
+    finally:
+        reader.cancel()
+
+
+async def _settle(item: Any, work: Callable[[Any], Awaitable[Any]], result: type[Any]) -> Any:
+    """Return what `work` says to `item`, or a result that holds only a status."""
+    context: item_pb2.ItemContext = item.context
+    owner = Acting(
+        app_id=context.app_id,
+        trace_no=context.trace_no,
+        traceparent=context.traceparent,
+        locale=context.locale,
+        role=options_pb2.ROLE_SERVICE,
+    )
+    seconds = None
+    if context.HasField("deadline"):
+        left = context.deadline.ToDatetime(tzinfo=UTC) - real_now()
+        seconds = left.total_seconds()
+    try:
+        if seconds is not None and seconds <= 0:
+            raise NotExecuted("the deadline passed on the way")
+        check(item)
+        with acting_as(owner), within(seconds):
+            return await work(item)
+    except (Refused, Malformed, Declined, NotExecuted, Unknown) as error:
+        return result(status=to_item_status(error))
+    except Exception as error:  # A bug in one item must not take the call of all others down.
+        status = to_item_status(error)
+        log.exception("item_broke", trace_no=context.trace_no, status=status.message)
+        return result(status=status)

@@ -1,0 +1,1 @@
+"""Tables that the schema of every service begins with."""

@@ -1,0 +1,222 @@
+"""The relay: what statements wrote into the outbox goes to JetStream, whatever happens to it.
+
+The outbox row keeps the sequence under which JetStream acknowledged it, so messages that
+JetStream lost after that are noticed and published again (reliability.md §4.1): a stream
+that was made anew, one that ends before what we know, one that refuses the sequence we
+expect. One relay per service works at a time; a paused former one does no harm, because
+message ids and expected sequences keep it from writing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+import structlog
+from nats.aio.client import Client
+
+from mesh import streams
+from mesh.clock import monotonic
+from mesh.telemetry import OUTBOX_BACKLOG, STREAM_LOSSES
+from tongbao.common.v1 import event_pb2
+
+ROWS_MAX = 200
+ATOMIC_ROWS_MIN = 50  # Below, single publishes are cheaper than a batch's fixed cost.
+_LOOK_SECONDS = 1.0  # How often the stream is compared with what we believe of it.
+_POLL_SECONDS = 0.5  # When nobody woke us: rows of another replica.
+_TROUBLE_SECONDS = 0.2
+_LOCK = 7_201  # Advisory lock, per schema.
+
+log = structlog.get_logger()
+
+_LEAD = "SELECT pg_try_advisory_lock(%s, hashtext(current_schema()))"
+_UNPUBLISHED = """
+SELECT outbox_id, events FROM outbox WHERE sequence IS NULL ORDER BY outbox_id LIMIT %s
+"""
+_STATE = "SELECT incarnation, sequence FROM relay_state WHERE stream = %s"
+_ADOPT = """
+INSERT INTO relay_state (stream, incarnation, sequence) VALUES (%(stream)s, %(incarnation)s,
+    %(sequence)s)
+ON CONFLICT (stream) DO UPDATE SET incarnation = excluded.incarnation,
+    sequence = excluded.sequence
+"""
+_FORGET_ALL = "UPDATE outbox SET sequence = NULL WHERE sequence IS NOT NULL"
+_FORGET_AFTER = "UPDATE outbox SET sequence = NULL WHERE sequence > %(sequence)s"
+_PUBLISHED = """
+WITH i AS (
+    SELECT id, sequence FROM unnest(%(ids)s::bigint[], %(sequences)s::bigint[]) AS x (id, sequence)
+),
+marked AS (
+    UPDATE outbox o SET sequence = i.sequence FROM i WHERE o.outbox_id = i.id
+)
+UPDATE relay_state SET sequence = greatest(sequence, %(last)s) WHERE stream = %(stream)s
+"""
+
+
+@dataclass(slots=True)
+class Relay:
+    """Publishes the outbox of one service until cancelled."""
+
+    service: str
+    dsn: str
+    nats_url: str
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        """Lead when nobody else does; begin again after any trouble."""
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(
+                    self.dsn, autocommit=True
+                ) as connection:
+                    await self._lead(connection)
+            except (psycopg.Error, streams.StreamUnavailable, streams.StreamError) as error:
+                log.warning("relay_interrupted", problem=str(error))
+            await asyncio.sleep(_TROUBLE_SECONDS)
+
+    async def _lead(self, connection: psycopg.AsyncConnection) -> None:
+        cursor = await connection.execute(_LEAD, [_LOCK])
+        [leads] = await cursor.fetchone() or (False,)
+        if not leads:
+            await asyncio.sleep(_POLL_SECONDS)
+            return
+        client = await streams.connect(self.nats_url, self.service)
+        try:
+            await _Session(self.service, connection, client, self.wake).publish_for_ever()
+        finally:
+            await client.close()
+
+
+class _Session:
+    """One leadership: one connection to each side, and what we believe of the stream."""
+
+    def __init__(
+        self,
+        service: str,
+        connection: psycopg.AsyncConnection,
+        client: Client,
+        wake: asyncio.Event,
+    ) -> None:
+        self._service, self._stream = service, streams.stream_of(service)
+        self._subject = streams.subject_of(service)
+        self._connection, self._client, self._wake = connection, client, wake
+        self._sequence = 0
+        self._look_at = 0.0
+
+    async def publish_for_ever(self) -> None:
+        while True:
+            if monotonic() >= self._look_at:
+                await self._heal()
+            self._wake.clear()
+            cursor = await self._connection.execute(_UNPUBLISHED, [ROWS_MAX])
+            rows = await cursor.fetchall()
+            OUTBOX_BACKLOG.set(len(rows))
+            if rows:
+                await self._publish(rows)
+            else:
+                await self._rest()
+
+    async def _rest(self) -> None:
+        """Return when somebody wrote, or when it is time to look."""
+        try:
+            async with asyncio.timeout(_POLL_SECONDS):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _heal(self) -> None:
+        """Compare the stream with what we believe of it; what it lost is unpublished again."""
+        info = await streams.ensure_stream(self._client, self._service)
+        cursor = await self._connection.execute(_STATE, [self._stream])
+        known = await cursor.fetchone()
+        incarnation, sequence = known or ("", 0)
+        async with self._connection.transaction():
+            if incarnation != info.incarnation:
+                lost = (await self._connection.execute(_FORGET_ALL)).rowcount
+                self._report_loss(lost, "the stream was made anew")
+            elif info.last_sequence < sequence:
+                after = {"sequence": info.last_sequence}
+                lost = (await self._connection.execute(_FORGET_AFTER, after)).rowcount
+                self._report_loss(lost, "the stream was rolled back")
+            facts = {"stream": self._stream, "incarnation": info.incarnation}
+            await self._connection.execute(_ADOPT, facts | {"sequence": info.last_sequence})
+        self._sequence = info.last_sequence
+        self._look_at = monotonic() + _LOOK_SECONDS
+
+    def _report_loss(self, lost: int, problem: str) -> None:
+        if lost:
+            STREAM_LOSSES.inc()
+            log.error("stream_lost_messages", stream=self._stream, rows=lost, problem=problem)
+
+    async def _publish(self, rows: Sequence[tuple[int, bytes]]) -> None:
+        """Publish `rows` in order and keep where JetStream has them."""
+        try:
+            if len(rows) >= ATOMIC_ROWS_MIN:
+                sequences = await self._publish_atomically(rows)
+            else:
+                sequences = [await self._publish_one(row) for row in rows]
+        except streams.StreamError as error:
+            if error.code not in streams.WRONG_SEQUENCE:
+                raise
+            self._look_at = 0.0  # Loss, or a former leader was quicker: look before we go on.
+            return
+        await self._connection.execute(
+            _PUBLISHED,
+            {
+                "ids": [outbox_id for outbox_id, _ in rows],
+                "sequences": sequences,
+                "last": max(sequences),
+                "stream": self._stream,
+            },
+        )
+
+    async def _publish_one(self, row: tuple[int, bytes]) -> int:
+        headers = {
+            "Nats-Msg-Id": self._batch_id(row[0]),
+            "Nats-Expected-Last-Sequence": str(self._sequence),
+        }
+        answer = await streams.ask(self._client, self._subject, self._message(row), headers)
+        return self._acknowledged(int(answer["seq"]))
+
+    def _acknowledged(self, sequence: int) -> int:
+        # A duplicate is acknowledged with its old sequence, which must not take us back.
+        self._sequence = max(self._sequence, sequence)
+        return sequence
+
+    async def _publish_atomically(self, rows: Sequence[tuple[int, bytes]]) -> list[int]:
+        """Publish all or none (ADR-50). A batch with a known message goes out one by one."""
+        batch, last = uuid.uuid4().hex, len(rows)
+        answer = {}
+        try:
+            for place, row in enumerate(rows, 1):
+                headers = {
+                    "Nats-Batch-Id": batch,
+                    "Nats-Batch-Sequence": str(place),
+                    "Nats-Msg-Id": self._batch_id(row[0]),
+                }
+                if place == 1:
+                    headers["Nats-Expected-Last-Sequence"] = str(self._sequence)
+                if place == last:
+                    headers["Nats-Batch-Commit"] = "1"
+                if place in (1, last):
+                    message = self._message(row)
+                    answer = await streams.ask(self._client, self._subject, message, headers)
+                else:
+                    await self._client.publish(self._subject, self._message(row), headers=headers)
+        except streams.StreamError as error:
+            if error.code != streams.DUPLICATE_IN_BATCH:
+                raise
+            return [await self._publish_one(row) for row in rows]
+        end = self._acknowledged(int(answer["seq"]))
+        return list(range(end - last + 1, end + 1))
+
+    def _batch_id(self, outbox_id: int) -> str:
+        return f"{self._service}-{outbox_id}"
+
+    def _message(self, row: tuple[int, bytes]) -> bytes:
+        """Concatenating messages merges them: the id goes in front, nothing is parsed."""
+        head = event_pb2.EventBatch(batch_id=self._batch_id(row[0]))
+        return head.SerializeToString() + row[1]

@@ -1,0 +1,59 @@
+"""Between messages and Python: money, fingerprints, violations."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import protovalidate
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2
+
+from mesh.errors import Malformed
+from tongbao.common.v1 import money_pb2
+
+_VALIDATOR = protovalidate.Validator()
+
+
+def check(message: Message) -> None:
+    """Raise Malformed, with every violation at once, unless `message` keeps its rules."""
+    violations = _VALIDATOR.collect_violations(message)
+    if not violations:
+        return
+    bad = error_details_pb2.BadRequest()
+    for violation in violations:
+        found = violation.proto
+        bad.field_violations.add(
+            field=_path(found.field.elements if found.field else ()),
+            description=found.message,
+            reason=found.rule_id,
+        )
+    raise Malformed(bad)
+
+
+def money(currency_code: str, minor_units: int) -> money_pb2.Money:
+    """Return Money of `minor_units` of `currency_code`."""
+    return money_pb2.Money(currency_code=currency_code, minor_units=minor_units)
+
+
+def fingerprint(message: Message, *, without: Sequence[str] = ()) -> bytes:
+    """Return what tells a repeated request from another one under the same number.
+
+    `without` names fields that say nothing about the content, such as the item's context.
+    """
+    content = type(message)()
+    content.CopyFrom(message)
+    for field in without:
+        content.ClearField(field)
+    return hashlib.sha256(content.SerializeToString(deterministic=True)).digest()
+
+
+def _path(elements: Iterable[Any]) -> str:
+    """Return e.g. `items[3].amount.minor_units`."""
+    path = ""
+    for element in elements:
+        path += f".{element.field_name}"
+        if element.subscript is not None:
+            path += f"[{element.subscript.value}]"
+    return path.removeprefix(".")
