@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from mesh.context import acting, deadline
+from mesh.context import acting, drop_after
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -106,7 +106,7 @@ class Coalescer(Generic[In, Out]):
             acting().app_id,
             frozenset(self._keys_of(item)),
             self._weight_of(item),
-            deadline(),
+            drop_after(),
             loop.create_future(),
         )
         self._queue.append(waiter)

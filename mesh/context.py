@@ -31,6 +31,7 @@ class Acting:
 _NOBODY = Acting()
 _acting: ContextVar[Acting] = ContextVar("acting", default=_NOBODY)
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+_begun: ContextVar[bool] = ContextVar("begun", default=False)
 
 
 def acting() -> Acting:
@@ -67,10 +68,26 @@ def note(*, trace_no: str = "", app_id: str = "") -> None:
 
 @contextmanager
 def within(seconds: float | None) -> Iterator[None]:
-    """Give everything submitted inside the block a deadline, `seconds` from now."""
+    """Give the work inside the block a deadline, `seconds` from now. It has not begun yet."""
     now = asyncio.get_running_loop().time()
     token = _deadline.set(None if seconds is None else now + seconds)
+    was = _begun.set(False)
     try:
         yield
     finally:
+        _begun.reset(was)
         _deadline.reset(token)
+
+
+def begin() -> None:
+    """Note that the work in hand has changed something durable: it must be finished now.
+
+    From here on the deadline says when nobody waits for the answer any more, but no longer
+    drops statements: a charge that was sent must be recorded.
+    """
+    _begun.set(True)
+
+
+def drop_after() -> float | None:
+    """Return when a statement that has not been sent need not be; None: it must be."""
+    return None if _begun.get() else _deadline.get()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from psycopg.rows import namedtuple_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from mesh.batch import FLIGHTS_MAX, ROWS_MAX, Coalescer, NotExecuted, Rejected, Undone, Unknown
+from mesh.context import begin
 
 Row = Any
 In = TypeVar("In")
@@ -26,6 +28,7 @@ _REJECTED = {"22", "23", "P0"}  # Bad data, broken constraint, RAISE of a trigge
 # Refused before it began: lock or statement time-out undid it, no connection was to be had.
 _NOT_EXECUTED = {"55P03", "57014", "53300", "57P03"}
 _POOL_WAIT_SECONDS = 5.0
+_CHANGES = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM|post_chains)\b(?! OF)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,6 +92,7 @@ class Database:
         self._rows_max, self._flights_max = rows_max, flights_max
         self._coalescers: dict[str, Coalescer[Any, Any]] = {}
         self._names: dict[str, Statement[Any, Any]] = {}
+        self._changing: set[str] = set()
         self.wrote_outbox = asyncio.Event()  # Wakes the relay of this process.
 
     async def __aenter__(self) -> Database:
@@ -115,6 +119,8 @@ class Database:
             coalescer = self._coalescers[statement.name] = self._coalescer(statement)
         assert self._names[statement.name] is statement, f"two statements named {statement.name}"
         answer: Out = await coalescer.submit(item)
+        if statement.name in self._changing:
+            begin()
         return answer
 
     async def rows(self, sql: str, **params: object) -> list[Row]:
@@ -132,6 +138,8 @@ class Database:
         text = statement.text()
         publishes = "outbox" in text
         self._names[statement.name] = statement
+        if _CHANGES.search(text):
+            self._changing.add(statement.name)
 
         async def flush(items: Sequence[In]) -> list[tuple[int, Out]]:
             rows = await self._run(text, {"items": as_json(items)})

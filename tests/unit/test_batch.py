@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesh.batch import RUNS_MAX, WEIGHT_MAX, Coalescer, NotExecuted, Rejected, Undone, Unknown
-from mesh.context import Acting, acting_as, within
+from mesh.context import Acting, acting_as, begin, within
 
 
 class Bank:
@@ -274,3 +274,19 @@ def test_a_batch_weighs_no_more_than_a_message_may(run):
         return [len(batch) for batch in bank.batches]
 
     assert run(scenario()) == [3, 1, 1]
+
+
+def test_work_that_has_begun_is_not_dropped(run):
+    """After something durable was done the deadline no longer drops what must follow."""
+
+    async def scenario():
+        bank = Bank()
+        line = coalescer(bank)
+        with within(0):
+            begin()
+            begun = await line.submit((0, 0))
+            with within(0), pytest.raises(NotExecuted):  # Other work, with a deadline of its own.
+                await line.submit((1, 0))
+            return begun, await line.submit((2, 0))
+
+    assert run(scenario()) == (("answer", (0, 0)), ("answer", (2, 0)))
