@@ -165,7 +165,8 @@ class StreamLink(Link[ItemT, ResultT]):
     """Items go out in packs over one stream and are answered in any order, by `item_id`.
 
     When the stream breaks, items that were sent are Unknown, the others wait for the next
-    stream.
+    stream. A neighbour that is about to leave says so by an empty pack: then nothing more is
+    sent, what was sent is answered, and nothing breaks.
     """
 
     def __init__(
@@ -233,21 +234,28 @@ class StreamLink(Link[ItemT, ResultT]):
 
     async def _stream(self) -> AsyncIterator[Any]:
         call = self._open(metadata=_token(self._signer))
-        writer = asyncio.create_task(self._write(call))
+        leaving = asyncio.Event()
+        writer = asyncio.create_task(self._write(call, leaving=leaving))
         try:
             async for pack in call:
                 for result in pack.results:
                     yield result
+                if not pack.results:
+                    leaving.set()
+                    self._wake.set()
         finally:
             call.cancel()
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)  # Its error is the call's too.
 
-    async def _write(self, call: Any) -> None:
+    async def _write(self, call: Any, *, leaving: asyncio.Event) -> None:
         """Send what waits, as much as fits in a pack, while the one before is on its way."""
         await call.wait_for_connection()
         while True:
             await self._wake.wait()
+            if leaving.is_set():
+                await call.done_writing()
+                return
             pack, self._queue = self._queue[:_PACK_MAX], self._queue[_PACK_MAX:]
             if not self._queue:
                 self._wake.clear()

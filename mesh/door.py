@@ -12,27 +12,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from typing import Any, NoReturn, TypeVar
+from functools import cache
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import grpc
 import structlog
 from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2
 from grpc_status import rpc_status
 
+from buf.validate import validate_pb2
 from mesh.batch import NotExecuted, Rejected, Unknown
 from mesh.clock import monotonic
 from mesh.context import Acting, acting_as, remaining, within
 from mesh.errors import Declined, Malformed, Refused, refuse, to_status
-from mesh.telemetry import CALL_SECONDS, span
+from mesh.telemetry import CALL_SECONDS, span, tag_span
 from mesh.tokens import Identity, Verifier
 from mesh.wire import check
 from tongbao.common.v1 import options_pb2
 from tongbao.common.v1 import reasons_pb2 as reasons
 
 Context = grpc.aio.ServicerContext[Any, Any]
-Handler = grpc.RpcMethodHandler[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # Generic in the stubs only.
 T = TypeVar("T")
 
 DEADLINE_SECONDS = 5.0  # On the public port, for callers that bring none.
@@ -54,6 +57,15 @@ class Crew:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._draining = asyncio.Event()
+
+    def drain(self) -> None:
+        """Ask everybody to bring what they have begun to an end, and to begin nothing new."""
+        self._draining.set()
+
+    async def drained(self) -> None:
+        """Return when `drain` was called."""
+        await self._draining.wait()
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start `work`; it is waited for by `close`."""
@@ -63,8 +75,19 @@ class Crew:
         return task
 
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return the result of `work`, which goes on when we are cancelled."""
-        return await asyncio.shield(self.spawn(work))
+        """Return the result of `work`, which goes on when we are cancelled.
+
+        Raises Unknown when it was `work` that was cancelled: gRPC would take that for the
+        caller's own wish and answer nobody (L8).
+        """
+        task = self.spawn(work)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise Unknown("the work was cut off") from None
+            task.add_done_callback(_log_orphan)
+            raise
 
     async def close(self) -> None:
         """Return when everything has ended."""
@@ -106,8 +129,8 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
         stream: Any = handler.stream_stream
         assert stream is not None, f"{name}: no door for this kind of method"
         return grpc.stream_stream_rpc_method_handler(
-            self._stream(stream, policy=policy),
-            request_deserializer=handler.request_deserializer,
+            self._stream(stream, name=name, policy=policy),
+            request_deserializer=_forgiving(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
 
@@ -115,9 +138,11 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
         self, method: Callable[..., Any], *, name: str, policy: options_pb2.Policy
     ) -> Callable[..., Any]:
         async def call(request: Message | _NoMessage, context: Context) -> Any:
-            began, code = monotonic(), "OK"
+            began, code = monotonic(), "CANCELLED"
             try:
-                return await self._carry_out(method, request, context, name=name, policy=policy)
+                answer = await self._carry_out(method, request, context, name=name, policy=policy)
+                code = "OK"
+                return answer
             except _KNOWN as error:
                 status = to_status(error)
                 code = code_pb2.Code.Name(status.code)
@@ -144,25 +169,37 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
             raise refuse(reasons.REASON_MALFORMED_BYTES)
         metadata = _plain(context.invocation_metadata())
         identity = await self._admit(metadata, policy)
-        check(request)
+        _check(request)
         seconds = self._seconds(context)
-        with (
-            within(seconds),
-            span(name, traceparent=metadata.get("traceparent", "")) as traceparent,
-            acting_as(_acting(identity, metadata, traceparent)),
-        ):
-            return await self._crew.finish(method(request, context))
+
+        async def work() -> Any:
+            with (
+                within(seconds),
+                span(name, traceparent=metadata.get("traceparent", "")) as traceparent,
+                acting_as(_acting(identity, metadata, traceparent)),
+            ):
+                try:
+                    return await method(request, context)
+                finally:
+                    tag_span()
+
+        return await self._crew.finish(work())
 
     def _stream(
-        self, method: Callable[..., AsyncIterator[Any]], *, policy: options_pb2.Policy
+        self, method: Callable[..., AsyncIterator[Any]], *, name: str, policy: options_pb2.Policy
     ) -> Callable[..., AsyncIterator[Any]]:
         async def call(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
             try:
                 await self._admit(_plain(context.invocation_metadata()), policy)
+                async for pack in method(_readable(requests), context):
+                    yield pack
+                return
             except _KNOWN as error:
-                await context.abort_with_status(rpc_status.to_status(to_status(error)))
-            async for pack in method(requests, context):
-                yield pack
+                status = to_status(error)
+            except Exception as error:  # A bug; errors of items never come this far.
+                status = to_status(error)
+                log.exception("stream_broke", method=name, status=status.message)
+            await context.abort_with_status(rpc_status.to_status(status))
 
         return call
 
@@ -220,6 +257,46 @@ def _acting(identity: Identity, metadata: Mapping[str, str], traceparent: str) -
         role=identity.role,
         caller=identity.name,
     )
+
+
+def _check(request: Message) -> None:
+    """Raise Malformed unless `request` keeps its rules.
+
+    Of a batch only the number of items is looked at: each is checked on its own later
+    (mesh.items), because one that breaks its rules must not touch its neighbours.
+    """
+    limits = _item_limits(request.DESCRIPTOR)
+    if limits is None or len(getattr(request, "items", ())) not in limits:
+        check(request)
+
+
+@cache
+def _item_limits(request: Descriptor) -> range | None:
+    """Return how many items a batch may have; None for a request that is no batch."""
+    items = request.fields_by_name.get("items")
+    if items is None or len(request.fields) > 1 or items.message_type is None:
+        return None
+    if "context" not in items.message_type.fields_by_name:
+        return None
+    rules = items.GetOptions().Extensions[validate_pb2.field].repeated
+    return range(rules.min_items, rules.max_items + 1)
+
+
+async def _readable(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """Yield the messages of a stream. Raises MALFORMED_BYTES at the first that is none."""
+    async for request in requests:
+        if isinstance(request, _NoMessage):
+            raise refuse(reasons.REASON_MALFORMED_BYTES)
+        yield request
+
+
+def _log_orphan(task: asyncio.Task[Any]) -> None:
+    """Log the bug of a flow whose caller has gone: nobody else will ever see it."""
+    if task.cancelled():
+        return
+    error = task.exception()
+    if error is not None and not isinstance(error, _KNOWN):
+        log.error("orphan_broke", exc_info=error)
 
 
 def _plain(metadata: Any) -> dict[str, str]:

@@ -133,7 +133,14 @@ class Consumer(Generic[Desk]):
 
     async def _apply(self, messages: Sequence[Msg]) -> None:
         """Apply the batches of `messages` at once; acknowledge what is durable."""
-        deliveries = [_Delivery(message, _read(message)) for message in messages]
+        deliveries = []
+        for message in messages:
+            try:
+                batch = event_pb2.EventBatch.FromString(message.data)
+            except DecodeError:
+                await self._set_aside_bytes(message)
+            else:
+                deliveries.append(_Delivery(message, batch))
         batches = [delivery.batch.batch_id for delivery in deliveries]
         rows = await self._db.rows(_SEEN, consumer=self._consumer, batches=batches)
         seen = {row.batch_id for row in rows}
@@ -178,26 +185,25 @@ class Consumer(Generic[Desk]):
             log.exception("event_broke", event_id=event.event_id, tries=tries)
             if tries < _TRIES_MAX:
                 return False
-            await self._set_aside(event, batch=batch, place=place, problem=repr(error))
+            kept = event.SerializeToString()
+            await self._set_aside(kept, batch=batch, place=place, problem=repr(error))
         return True
 
-    async def _set_aside(
-        self, event: event_pb2.Event, *, batch: str, place: int, problem: str
-    ) -> None:
+    async def _set_aside_bytes(self, message: Msg) -> None:
+        """Keep a message that is no EventBatch: it must not hold up all that follow it."""
+        sequence = message.metadata.sequence.stream
+        log.error("message_broke", source=self._source, sequence=sequence)
+        batch, problem = f"{self._source}-sequence-{sequence}", "not an EventBatch"
+        await self._set_aside(message.data, batch=batch, place=0, problem=problem)
+        await message.ack()
+
+    async def _set_aside(self, event: bytes, *, batch: str, place: int, problem: str) -> None:
         DEAD_LETTERS.labels(self._source).inc()
         await self._db.rows(
             _SET_ASIDE,
             consumer=self._consumer,
             batch=batch,
             place=place,
-            event=event.SerializeToString(),
+            event=event,
             problem=problem[:1000],
         )
-
-
-def _read(message: Msg) -> event_pb2.EventBatch:
-    """Return the batch. Only our relay may publish here, so bytes that are none are a bug."""
-    try:
-        return event_pb2.EventBatch.FromString(message.data)
-    except DecodeError as error:
-        raise AssertionError(f"{message.subject}: not an EventBatch") from error

@@ -15,13 +15,14 @@ import structlog
 
 from mesh.batch import NotExecuted, Unknown
 from mesh.clock import real_now
-from mesh.context import Acting, acting_as, within
+from mesh.context import Acting, acting, acting_as, remaining, within
 from mesh.door import Crew
 from mesh.errors import Declined, Malformed, Refused, to_item_status
 from mesh.wire import check
 from tongbao.common.v1 import item_pb2, options_pb2
 
 PACK_MAX = 512
+_DRAINING = object()
 
 log = structlog.get_logger()
 
@@ -60,7 +61,9 @@ async def answered(
 ) -> AsyncIterator[Any]:
     """Yield packs of results as they become known, until the caller's stream has ended.
 
-    Items are worked on at once, and to their end even when the stream breaks.
+    Items are worked on at once, and to their end even when the stream breaks. An empty pack
+    says that the service drains: the caller ends its stream and takes what it has not sent
+    to the next one, so that nothing is cut off half-way.
     """
     done: asyncio.Queue[Any] = asyncio.Queue()
     open_items = 0
@@ -82,34 +85,32 @@ async def answered(
             reading = False
             done.put_nowait(None)  # Wakes the writer when there is nothing left to answer.
 
-    reader = asyncio.create_task(read())
+    async def tell_draining() -> None:
+        await crew.drained()
+        done.put_nowait(_DRAINING)
+
+    reader, drain = asyncio.create_task(read()), asyncio.create_task(tell_draining())
     try:
         while reading or open_items:
-            answers = [await done.get()]
-            while len(answers) < PACK_MAX and not done.empty():
-                answers.append(done.get_nowait())
-            answers = [answer for answer in answers if answer is not None]
+            said = [await done.get()]
+            while len(said) < PACK_MAX and not done.empty():
+                said.append(done.get_nowait())
+            answers = [one for one in said if one is not None and one is not _DRAINING]
             open_items -= len(answers)
             if answers:
                 yield pack(results=answers)
+            if _DRAINING in said:
+                yield pack()
+        await reader  # Raises what was wrong with the stream itself.
     finally:
-        reader.cancel()
+        for task in (reader, drain):
+            task.cancel()
+        await asyncio.gather(reader, drain, return_exceptions=True)
 
 
 async def _settle(item: Any, work: Callable[[Any], Awaitable[Any]], result: type[Any]) -> Any:
     """Return what `work` says to `item`, or a result that holds only a status."""
-    context: item_pb2.ItemContext = item.context
-    owner = Acting(
-        app_id=context.app_id,
-        trace_no=context.trace_no,
-        traceparent=context.traceparent,
-        locale=context.locale,
-        role=options_pb2.ROLE_SERVICE,
-    )
-    seconds = None
-    if context.HasField("deadline"):
-        left = context.deadline.ToDatetime(tzinfo=UTC) - real_now()
-        seconds = left.total_seconds()
+    owner, seconds = _owner(item)
     try:
         if seconds is not None and seconds <= 0:
             raise NotExecuted("the deadline passed on the way")
@@ -120,5 +121,26 @@ async def _settle(item: Any, work: Callable[[Any], Awaitable[Any]], result: type
         return result(status=to_item_status(error))
     except Exception as error:  # A bug in one item must not take the call of all others down.
         status = to_item_status(error)
-        log.exception("item_broke", trace_no=context.trace_no, status=status.message)
+        log.exception("item_broke", trace_no=owner.trace_no, status=status.message)
         return result(status=status)
+
+
+def _owner(item: Any) -> tuple[Acting, float | None]:
+    """Return on whose behalf `item` travels, and for how many seconds somebody waits for it.
+
+    An item of a public batch has no context: it is the caller's, as the call is.
+    """
+    if "context" not in item.DESCRIPTOR.fields_by_name:
+        return acting(), remaining()
+    context: item_pb2.ItemContext = item.context
+    owner = Acting(
+        app_id=context.app_id,
+        trace_no=context.trace_no,
+        traceparent=context.traceparent,
+        locale=context.locale,
+        role=options_pb2.ROLE_SERVICE,
+    )
+    if not context.HasField("deadline"):
+        return owner, None
+    left = context.deadline.ToDatetime(tzinfo=UTC) - real_now()
+    return owner, left.total_seconds()

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import nats.errors
 import psycopg
 import structlog
 from nats.aio.client import Client
@@ -75,14 +76,17 @@ class Relay:
                     await self._lead(connection)
             except (psycopg.Error, streams.StreamUnavailable, streams.StreamError) as error:
                 log.warning("relay_interrupted", problem=str(error))
+            except (nats.errors.Error, OSError, TimeoutError) as error:
+                log.warning("relay_interrupted", problem=str(error))
             await asyncio.sleep(_TROUBLE_SECONDS)
 
     async def _lead(self, connection: psycopg.AsyncConnection) -> None:
-        cursor = await connection.execute(_LEAD, [_LOCK])
-        [leads] = await cursor.fetchone() or (False,)
-        if not leads:
+        while True:
+            cursor = await connection.execute(_LEAD, [_LOCK])
+            [leads] = await cursor.fetchone() or (False,)
+            if leads:
+                break
             await asyncio.sleep(_POLL_SECONDS)
-            return
         client = await streams.connect(self.nats_url, self.service)
         try:
             await _Session(self.service, connection, client, self.wake).publish_for_ever()

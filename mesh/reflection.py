@@ -45,7 +45,8 @@ def _renamed(file: descriptor_pb2.FileDescriptorProto) -> descriptor_pb2.FileDes
     file.name, file.package = "grpc/reflection/v1/reflection.proto", _NEW
     for message in file.message_type:
         for field in message.field:
-            field.type_name = field.type_name.replace(f".{_OLD}.", f".{_NEW}.")
+            if field.type_name:  # Scalars have none, not even an empty one.
+                field.type_name = field.type_name.replace(f".{_OLD}.", f".{_NEW}.")
     for service in file.service:
         for method in service.method:
             method.input_type = method.input_type.replace(f".{_OLD}.", f".{_NEW}.")

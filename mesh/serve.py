@@ -14,9 +14,10 @@ import importlib.metadata
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -40,13 +41,17 @@ from mesh.numbers import Numbers, lease_numbers
 from mesh.outbox import Relay
 from mesh.reflection import add_reflection
 from mesh.seal import Seal
-from mesh.telemetry import start_tracing
+from mesh.telemetry import tracing
 from mesh.tokens import KeysOf, Signer, Verifier
 
 Desk = TypeVar("Desk")
 
+_Work = Callable[[], Awaitable[None]]
+
 DRAIN_SECONDS = 20.0
 _CLOCK_SECONDS = 1.0
+_TROUBLE_SECONDS = 1.0
+_CANCEL_SECONDS = 0.5
 _SERVER_OPTIONS = (
     *CHANNEL_OPTIONS,
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
@@ -148,16 +153,15 @@ async def running(service: Service[Any], settings: Settings) -> AsyncIterator[Ru
             servers.append(_public_server(service, desk, runtime, verifier, health_servicer))
         for server in servers:
             await server.start()
-        tasks = [asyncio.create_task(work) for work in _work(service, desk, runtime)]
+        tasks = [asyncio.create_task(_for_life(work)) for work in _work(service, desk, runtime)]
         await health_servicer.set("", health_pb2.HealthCheckResponse.SERVING)
         log.info("serving", service=service.name)
         try:
             yield runtime
         finally:
             await health_servicer.enter_graceful_shutdown()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            runtime.crew.drain()
+            await _end(tasks)
             await asyncio.gather(*(server.stop(DRAIN_SECONDS) for server in servers))
             await runtime.crew.close()
 
@@ -167,12 +171,13 @@ async def _open_runtime(settings: Settings, stack: AsyncExitStack) -> Runtime:
     assert service, "a service's own settings"
     assert settings.database_dsn, "written by the supervisor"
     assert settings.key_file, "derived from the service"
-    start_tracing(
+    spans = tracing(
         service,
         home=settings.home,
         endpoint=settings.otlp_endpoint,
         ratio=settings.trace_ppm / 1_000_000,
     )
+    stack.enter_context(spans)
     database = Database(
         settings.database_dsn, rows_max=settings.rows_max, flights_max=settings.flights_max
     )
@@ -228,7 +233,7 @@ def _public_server(
     return server
 
 
-def _work(service: Service[Any], desk: Any, runtime: Runtime) -> list[Any]:
+def _work(service: Service[Any], desk: Any, runtime: Runtime) -> list[_Work]:
     """Return what runs beside the doors."""
     settings, db = runtime.settings, runtime.db
     assert settings.database_dsn, "written by the supervisor"
@@ -246,12 +251,35 @@ def _work(service: Service[Any], desk: Any, runtime: Runtime) -> list[Any]:
         for source, handlers in service.events.items()
     ]
     return [
-        _keep_time(runtime),
-        relay.run(),
-        *(consumer.run() for consumer in consumers),
-        *(run_due(db, due, desk) for due in service.due),
-        *(task(desk) for task in service.tasks),
+        partial(_keep_time, runtime),
+        relay.run,
+        *(consumer.run for consumer in consumers),
+        *(partial(run_due, db, due, desk) for due in service.due),
+        *(partial(task, desk) for task in service.tasks),
     ]
+
+
+async def _for_life(work: _Work) -> None:
+    """Do `work` until cancelled: a bug in it must not leave the service half alive."""
+    while True:
+        try:
+            await work()
+        except Exception:  # Whatever it was, the others go on, and so shall this one.
+            log.exception("work_broke")
+        await asyncio.sleep(_TROUBLE_SECONDS)
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Return when all tasks have ended. They are cancelled until they do.
+
+    Once is not enough: `asyncio.wait_for` of Python 3.11, which the NATS client uses, forgets
+    a cancellation that comes together with the result.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_CANCEL_SECONDS)
 
 
 async def _keep_time(runtime: Runtime) -> None:

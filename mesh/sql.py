@@ -50,12 +50,15 @@ def move(
     """Return the statement that moves rows of `table` from the version the caller saw.
 
     Inputs carry `key`, `app_id`, `version` (the one seen), `sets` (new values) and `event`.
+    `update_time` becomes now, unless it is among `sets` because what is told carries it.
     `held` locks the rows in the order of their keys, so that two replicas cannot deadlock,
     and sees them as they are now; only the row still at that version is changed, and only
     then the event goes out. `extra` are further CTEs by name, written when `moved` is.
     Answers `moved`: false when somebody changed the row first, or the app has no such row.
     """
     assigned = ", ".join(f"{column} = i.{column}" for column in sets)
+    if "update_time" not in sets:
+        assigned += ", update_time = business_now()"
     more = "".join(f"{name} AS ({body}),\n" for name, body in (extra or {}).items())
     return f"""
     WITH i AS ({{input}}),
@@ -65,7 +68,7 @@ def move(
     ),
     moved AS (
         UPDATE {table} t
-        SET {assigned}, version = i.version + 1, update_time = business_now()
+        SET {assigned}, version = i.version + 1
         FROM i JOIN held USING (ord) WHERE t.{key} = i.{key} RETURNING i.ord
     ),
     {more}{told("moved")}

@@ -62,8 +62,9 @@ class FileExporter(SpanExporter):
         self._file.close()
 
 
-def start_tracing(service: str, *, home: Path, endpoint: str | None, ratio: float) -> None:
-    """Send spans somewhere from now on; `ratio` of the traces that begin here are kept."""
+@contextmanager
+def tracing(service: str, *, home: Path, endpoint: str | None, ratio: float) -> Iterator[None]:
+    """Send spans somewhere inside the block; `ratio` of the traces that begin here are kept."""
     global _tracer
     exporter = (
         OTLPSpanExporter(endpoint=endpoint, insecure=endpoint.startswith("http://"))
@@ -73,24 +74,29 @@ def start_tracing(service: str, *, home: Path, endpoint: str | None, ratio: floa
     provider = TracerProvider(
         resource=Resource.create({"service.name": f"tongbao-{service}"}),
         sampler=ParentBased(TraceIdRatioBased(ratio)),
+        shutdown_on_exit=False,
     )
     provider.add_span_processor(BatchSpanProcessor(exporter))
-    trace.set_tracer_provider(provider)
-    _tracer = provider.get_tracer("tongbao")
+    before, _tracer = _tracer, provider.get_tracer("tongbao")
+    try:
+        yield
+    finally:
+        _tracer = before
+        provider.shutdown()  # Sends what is left.
 
 
 @contextmanager
 def span(name: str, *, traceparent: str = "", kind: SpanKind = SpanKind.SERVER) -> Iterator[str]:
-    """Run the block in a span below `traceparent`; yield the traceparent for what follows.
-
-    At the end the span gets the trace number that the flow noted meanwhile.
-    """
+    """Run the block in a span below `traceparent`; yield the traceparent for what follows."""
     parent = _PROPAGATOR.extract({"traceparent": traceparent}) if traceparent else None
-    with _tracer.start_as_current_span(name, context=parent, kind=kind) as current:
+    with _tracer.start_as_current_span(name, context=parent, kind=kind):
         carrier: dict[str, str] = {}
         _PROPAGATOR.inject(carrier)
-        try:
-            yield carrier.get("traceparent", "")
-        finally:
-            if current.is_recording() and (trace_no := acting().trace_no):
-                current.set_attribute("tongbao.trace_no", trace_no)
+        yield carrier.get("traceparent", "")
+
+
+def tag_span() -> None:
+    """Give the current span the trace number that the flow has noted."""
+    current = trace.get_current_span()
+    if current.is_recording() and (trace_no := acting().trace_no):
+        current.set_attribute("tongbao.trace_no", trace_no)

@@ -32,6 +32,13 @@ def check(message: Message) -> None:
     raise Malformed(bad)
 
 
+def malformed(field: str, *, rule: str, description: str) -> Malformed:
+    """Return the error of a field that breaks a rule which the contract cannot spell."""
+    bad = error_details_pb2.BadRequest()
+    bad.field_violations.add(field=field, description=description, reason=rule)
+    return Malformed(bad)
+
+
 def money(currency_code: str, minor_units: int) -> money_pb2.Money:
     """Return Money of `minor_units` of `currency_code`."""
     return money_pb2.Money(currency_code=currency_code, minor_units=minor_units)

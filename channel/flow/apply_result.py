@@ -1,0 +1,65 @@
+"""Apply: the one door for everything a provider says about an attempt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from channel.adapters.spi import Result
+from channel.calls import account_of
+from channel.desk import Desk
+from channel.model import Attempt
+from channel.orders import adapter_of
+from channel.states import State
+from channel.store import attempt as store
+from channel.verdicts import Source, judged, next_look
+from channel.wire import attempt_to_proto
+from mesh.events import pack
+from tongbao.channel.v1 import events_pb2
+
+_TOLD = {
+    State.SUCCEEDED: events_pb2.AttemptSucceeded,
+    State.FAILED: events_pb2.AttemptFailed,
+    State.CLOSED: events_pb2.AttemptFailed,
+    State.REVIEW: events_pb2.AttemptReviewed,
+}
+
+
+async def apply_result(desk: Desk, attempt: Attempt, said: Result, *, source: Source) -> Attempt:
+    """Change `attempt` by what its provider said, and return it as it is then.
+
+    That the word is about this attempt, number and account, is the caller's to know; amount
+    and currency are checked here. Applying a word again changes nothing, and words may come
+    in any order: whoever loses a race reads the attempt anew and judges again.
+    """
+    spec = adapter_of(await account_of(desk, attempt)).spec
+    sends = attempt.sends if source in (Source.REPLY, Source.RESENT) else None
+    while True:
+        now = desk.clock.now()
+        after = judged(attempt, said, sends=sends)
+        if after.is_open:
+            due_time, tries = next_look(after, said, source=source, spec=spec, now=now)
+            after = replace(after, due_time=due_time, tries=tries)
+        if after.version == attempt.version:
+            if after.due_time is not None and after != attempt:
+                await store.put_off(desk.db, after, due_time=after.due_time, tries=after.tries)
+            return after
+        after = replace(after, update_time=now)
+        if await store.move_attempt(desk.db, after, event=_event(after, was=attempt.state)):
+            return after
+        latest = await store.find_attempt(desk.db, attempt.attempt_no, app_id=attempt.app_id)
+        assert latest is not None, f"{attempt.attempt_no} is gone; attempts are never deleted"
+        attempt = latest
+
+
+def _event(attempt: Attempt, *, was: State) -> bytes:
+    """Return the event of the attempt's new state; none when it is in the state it was in."""
+    if attempt.state is was:
+        return b""
+    return pack(
+        _TOLD[attempt.state](attempt=attempt_to_proto(attempt)),
+        number=attempt.attempt_no,
+        version=attempt.version,
+        app_id=attempt.app_id,
+        trace_no=attempt.trace_no,
+        time=attempt.update_time,
+    )

@@ -1,0 +1,1 @@
+"""Revisions of the channel schema, in the order of their numbers."""

@@ -1,0 +1,127 @@
+"""Show how far business time is ahead of real time, or move it forward, for all services."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from cyclopts import App
+
+from mesh.cli.callers import running_state
+from mesh.cli.output import AsJson, Home, show
+from mesh.clock import Clock
+from mesh.config import ConfigError, load, services
+from mesh.db import Database
+
+clock = App(name="clock", help=__doc__)
+
+_SHIFT = "SELECT extract(epoch FROM shift)::bigint AS seconds FROM clock"
+_SPAN = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+
+
+@clock.command(name="show")
+def show_clock(*, home: Home = None, as_json: AsJson = False) -> int:
+    """Show how far business time is ahead.
+
+    Exit codes: 0 all services agree; 1 they do not, or nothing runs.
+
+    Parameters
+    ----------
+    home
+        The home it runs in. Default: .tongbao, or TONGBAO_HOME.
+    as_json
+        Write JSON.
+    """
+    place = load(home=home).home
+    running_state(place)
+    shifts = asyncio.run(_shifts(place))
+    return _tell(shifts, as_json=as_json)
+
+
+@clock.command
+def advance(by: str, *, home: Home = None, as_json: AsJson = False) -> int:
+    """Move business time forward in all services; it never goes back.
+
+    Whoever was left behind by an interrupted call catches up first. Services follow within a
+    second. Exit codes: 0 done; 1 nothing runs; 2 `by` is not a span of time.
+
+    Parameters
+    ----------
+    by
+        A span such as `1d`, `2h30m` or `1d2h3m4s`.
+    home
+        The home it runs in. Default: .tongbao, or TONGBAO_HOME.
+    as_json
+        Write JSON.
+    """
+    span = parse_span(by)
+    place = load(home=home).home
+    running_state(place)
+    shifts = asyncio.run(_advance(place, span))
+    return _tell(shifts, as_json=as_json)
+
+
+def parse_span(text: str) -> timedelta:
+    """Return `1d2h3m4s` as a duration. Raises ConfigError."""
+    match = _SPAN.fullmatch(text)
+    if not match or not any(match.groups()):
+        raise ConfigError(f"by: must be a span such as 1d, 2h30m or 1d2h3m4s (got {text!r})")
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+
+async def _shifts(home: Path) -> dict[str, timedelta]:
+    """Return how far each service's clock is ahead."""
+    async with _databases(home) as databases:
+        return await _read(databases)
+
+
+async def _advance(home: Path, by: timedelta) -> dict[str, timedelta]:
+    """Move every clock to the one farthest ahead, plus `by`."""
+    async with _databases(home) as databases:
+        shifts = await _read(databases)
+        goal = max(shifts.values()) + by
+        return {
+            service: await Clock().advance(db, goal - shifts[service])
+            for service, db in databases.items()
+        }
+
+
+@asynccontextmanager
+async def _databases(home: Path) -> AsyncIterator[dict[str, Database]]:
+    """Yield every service's database, opened as its own role."""
+    async with AsyncExitStack() as stack:
+        yield {
+            service: await stack.enter_async_context(Database(_dsn(home, service)))
+            for service in services()
+        }
+
+
+async def _read(databases: Mapping[str, Database]) -> dict[str, timedelta]:
+    shifts = {}
+    for service, db in databases.items():
+        [row] = await db.rows(_SHIFT)
+        shifts[service] = timedelta(seconds=row.seconds)
+    return shifts
+
+
+def _dsn(home: Path, service: str) -> str:
+    """Return the DSN that the supervisor wrote for `service`."""
+    return str(json.loads((home / "run" / f"{service}.json").read_text())["database_dsn"])
+
+
+def _tell(shifts: Mapping[str, timedelta], *, as_json: bool) -> int:
+    seconds = {service: int(shift.total_seconds()) for service, shift in shifts.items()}
+    agreed = len(set(shifts.values())) == 1
+    if agreed:
+        text = f"business time is {next(iter(shifts.values()))} ahead of real time"
+    else:
+        lines = [f"{service} {shift}" for service, shift in shifts.items()]
+        text = "the services disagree; `tongbao clock advance 0s` mends it\n" + "\n".join(lines)
+    show(text, {"shift_seconds": seconds, "agreed": agreed}, as_json=as_json)
+    return 0 if agreed else 1

@@ -1,0 +1,185 @@
+"""The table of children: what runs, in which order, and how each says that it is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from secrets import token_urlsafe
+
+from mesh.config import Settings, environment
+from mesh.embedded.places import Ports, explained, private_dir, write_private
+from mesh.embedded.process import Process
+
+SIMULATOR = "sim"
+ACQUIRERS = ("sim-a", "sim-b", "sim-c", "sim-d")
+CALLBACKS = "channel"  # The service that providers call back.
+GRACE_S = 25.0  # What a service may take to finish what it began.
+_ASK_S = 1.0
+
+Ready = Callable[[], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """One program to keep running. Children of a lower stage start earlier and end later.
+
+    `settings` are what is special to this child; they are written to
+    `<home>/run/<name>.json` on top of the supervisor's own. `ports` and `urls`, by name, are
+    how others find it; a port on which nobody listens in the end is not told.
+    """
+
+    name: str
+    argv: Sequence[str]
+    ready: Ready
+    stage: int = 1
+    settings: Mapping[str, object] = field(default_factory=dict)
+    ports: Mapping[str, int] = field(default_factory=dict)
+    urls: Mapping[str, str] = field(default_factory=dict)
+    grace_s: float = GRACE_S
+
+
+class Program:
+    """A child as something that can be started, asked and stopped."""
+
+    def __init__(self, child: Child, home: Path) -> None:
+        self.child = child
+        self._home = home
+        self.process: Process | None = None
+
+    async def start(self) -> None:
+        """Start the program. It is not ready yet."""
+        log = self._home / "logs" / f"{self.child.name}.log"
+        env = environment(settings_file(self._home, self.child.name))
+        with explained(f"cannot start {self.child.name}"):
+            self.process = Process(self.child.argv, log=log, env=env)
+
+    async def stop(self) -> None:
+        """Ask the program to end; make it after its grace."""
+        if self.process is not None:
+            await self.process.end(signal.SIGTERM, grace=self.child.grace_s)
+
+    async def healthy(self) -> bool:
+        """Return whether the program is ready now."""
+        running = self.process is not None and self.process.returncode is None
+        return running and await self.child.ready()
+
+    def send(self, number: int) -> None:
+        """Send a signal to the program."""
+        assert self.process is not None, "not started yet"
+        self.process.send(number)
+
+
+def standard_children(settings: Settings, services: Sequence[str]) -> list[Child]:
+    """Return the simulator, if there is one, and a process for each service.
+
+    Free ports are chosen here and remembered, so that all children know all addresses.
+    """
+    ports = Ports(settings.home)
+    public = {
+        service: ports.port(service, wanted=settings.public_ports.get(service, 0))
+        for service in services
+    }
+    http_port = ports.port("http", wanted=settings.http_port)
+    http_url = settings.http_url or f"http://{settings.public_host}:{http_port}"
+    shared: dict[str, object] = {
+        "public_ports": public,
+        "http_port": http_port,
+        "http_url": http_url,
+    }
+    children = []
+    if settings.sim_url is None and importlib.util.find_spec(SIMULATOR):
+        children.append(_simulator(settings, ports))
+        shared["sim_url"] = children[0].urls[SIMULATOR]
+    for place, service in enumerate(services):
+        own = shared | {"service": service}
+        if settings.metrics_port:  # One port each: two processes cannot share it.
+            own["metrics_port"] = settings.metrics_port + place
+        found_at = {service: f"https://{settings.public_host}:{public[service]}"}
+        callbacks = service == CALLBACKS
+        children.append(
+            Child(
+                name=service,
+                argv=[sys.executable, "-m", "mesh.serve", service],
+                ready=partial(serves, settings.socket_dir / f"{service}.sock"),
+                settings=own,
+                ports={service: public[service]} | ({"http": http_port} if callbacks else {}),
+                urls=found_at | ({"http": http_url} if callbacks else {}),
+            )
+        )
+    return children
+
+
+def _simulator(settings: Settings, ports: Ports) -> Child:
+    """Return the simulator with its acquirers, each on a port and with a secret of its own.
+
+    The secrets are in `<home>/secrets/sim.json`, by acquirer and for `control`.
+    """
+    found_at = {name: ports.port(name) for name in (SIMULATOR, *ACQUIRERS)}
+    keys = settings.home / "secrets" / "sim.json"
+    if not keys.exists():
+        made = {name: token_urlsafe(24) for name in ("control", *ACQUIRERS)}
+        write_private(keys, json.dumps(made, indent=1) + "\n")
+    journal = settings.home / "sim" / "journal.ndjson"
+    private_dir(journal.parent)
+    acquirers = [f"--acquirer={name}={found_at[name]}" for name in ACQUIRERS]
+    control = found_at[SIMULATOR]
+    argv = [sys.executable, "-m", SIMULATOR, *acquirers, f"--control-port={control}"]
+    return Child(
+        name=SIMULATOR,
+        argv=[*argv, f"--secrets={keys}", f"--journal={journal}"],
+        ready=partial(listens, control),
+        stage=0,
+        ports=found_at,
+        urls={name: f"http://127.0.0.1:{port}" for name, port in found_at.items()},
+    )
+
+
+def settings_file(home: Path, name: str) -> Path:
+    """Return where the settings of the child `name` are."""
+    return home / "run" / f"{name}.json"
+
+
+def write_settings(settings: Settings, child: Child, secrets: Mapping[str, str]) -> None:
+    """Write the settings of `child`, complete but for what is none of its business."""
+    not_theirs = {"postgres_dsn", "database_dsn", "key_file", "service"}
+    shared = settings.model_dump(mode="json", exclude=not_theirs, exclude_none=True)
+    own = {**shared, **child.settings, **secrets}
+    write_private(settings_file(settings.home, child.name), json.dumps(own, indent=1) + "\n")
+
+
+async def listens(port: int) -> bool:
+    """Return whether somebody takes connections on 127.0.0.1:`port`."""
+    try:
+        async with asyncio.timeout(_ASK_S):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
+
+
+async def serves(socket: Path) -> bool:
+    """Return whether a gRPC server on this unix socket says that it is serving."""
+    import grpc  # Here: the command line loads this module too, and should be quick.
+    from grpc_health.v1 import health_pb2
+
+    # A pool of its own: the shared one remembers a failed try and does not try again at once.
+    own = (("grpc.use_local_subchannel_pool", 1),)
+    async with grpc.aio.insecure_channel(f"unix:{socket}", options=own) as channel:
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        try:
+            answer = await check(health_pb2.HealthCheckRequest(), timeout=_ASK_S)
+        except grpc.aio.AioRpcError:
+            return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

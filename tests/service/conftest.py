@@ -1,0 +1,5 @@
+"""What the tests of services share."""
+
+from tests.services import ground
+
+__all__ = ["ground"]
