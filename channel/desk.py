@@ -13,6 +13,7 @@ import structlog
 
 from channel.accounts import Accounts
 from channel.books import Books
+from channel.model import Attempt
 from channel.transport import Transport
 from mesh.batch import NotExecuted, Rejected, Unknown
 from mesh.clock import Clock
@@ -40,6 +41,7 @@ class Desk:
 
     `callback_url` is where providers reach `host`:`port`. `turns` are places to inquire, by
     channel account, so that a silent provider keeps its own inquiries waiting and no others.
+    `awaited` are the legs, by number, whose callers wait here for an end.
     """
 
     db: Database
@@ -53,6 +55,7 @@ class Desk:
     port: int
     callback_url: str
     turns: defaultdict[str, asyncio.Semaphore] = field(default_factory=_turns)
+    awaited: dict[str, asyncio.Future[Attempt]] = field(default_factory=dict)
 
     def notify_url(self, channel_code: str) -> str:
         """Return where the provider of this account shall call back."""

@@ -107,7 +107,7 @@ class Consumer(Generic[Desk]):
         while True:
             try:
                 messages = await subscription.fetch(FETCH_MAX, timeout=_FETCH_SECONDS)
-            except nats.errors.TimeoutError:
+            except TimeoutError:  # Of NATS or of asyncio: both mean that nothing came.
                 messages = []
             if messages:
                 await self._apply(messages)

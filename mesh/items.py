@@ -29,13 +29,6 @@ log = structlog.get_logger()
 Result = TypeVar("Result", bound="ItemResult")
 
 
-class Item(Protocol):
-    """Any item message: on whose behalf it travels."""
-
-    @property
-    def context(self) -> item_pb2.ItemContext: ...
-
-
 class ItemResult(Protocol):
     """Any result message."""
 

@@ -5,11 +5,11 @@ PostgreSQL is the only source of truth; a stream is a copy that can be made agai
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
 from typing import Any
 
-import nats
 import nats.errors
 from nats.aio.client import Client
 
@@ -57,18 +57,23 @@ async def connect(url: str, service: str) -> Client:
     async def quiet(_: Exception) -> None:
         """Errors of the connection show where it is used."""
 
+    client = Client()
     try:
-        return await nats.connect(
+        await client.connect(
             url,
             name=f"tongbao-{service}",
             inbox_prefix=f"_INBOX.{service}".encode(),
             connect_timeout=2,
             max_reconnect_attempts=-1,
-            reconnect_time_wait=0.2,
+            reconnect_time_wait=0.2,  # type: ignore[arg-type]  # It sleeps for as long as it is.
             error_cb=quiet,
         )
     except (nats.errors.Error, OSError, TimeoutError) as error:
         raise StreamUnavailable(str(error)) from error
+    except asyncio.CancelledError:
+        await client.close()  # Or its half-open connection would stay.
+        raise
+    return client
 
 
 async def ensure_stream(client: Client, service: str) -> StreamInfo:

@@ -102,6 +102,7 @@ class Rules:
 
     def __init__(self) -> None:
         self._rules: list[Rule] = []
+        self._struck: set[tuple[str, str]] = set()
 
     def add(self, rule: Rule) -> None:
         """Put `rule` after those that are there."""
@@ -113,7 +114,8 @@ class Rules:
         """Return the fault of this request: the first rule's that matches, else the amount's.
 
         A rule is used up by it. A `known` number is never hurt by its amount: the fault
-        happened when the order was made, and asking again is how a caller gets over it.
+        happened when the order was made, and asking again is how a caller gets over it. So
+        it is with a number that was kept from us: sent again, it comes through.
         """
         for rule in self._rules:
             if rule.matches(acquirer=acquirer, op=op, number=number, amount_minor=amount_minor):
@@ -124,4 +126,8 @@ class Rules:
         if known or amount_minor is None:
             return Fault.NONE
         fault = MAGIC.get(amount_minor % 100, Fault.NONE)
+        if fault in BEFORE:
+            if (acquirer, number) in self._struck:
+                return Fault.NONE
+            self._struck.add((acquirer, number))
         return fault if op in OPS[fault] else Fault.NONE

@@ -129,7 +129,7 @@ class Handle:
         if self._rows is None:
             self._rows = psycopg.connect(self.dsn, autocommit=True)
             self._stack.callback(self._rows.close)
-        cursor = self._rows.execute(sql, params)
+        cursor = self._rows.execute(sql, params or None)
         return cursor.fetchall() if cursor.description else []
 
     async def shift(self, by: str) -> None:

@@ -45,10 +45,18 @@ async def apply_result(desk: Desk, attempt: Attempt, said: Result, *, source: So
             return after
         after = replace(after, update_time=now)
         if await store.move_attempt(desk.db, after, event=_event(after, was=attempt.state)):
+            _tell_caller(desk, after)
             return after
         latest = await store.find_attempt(desk.db, attempt.attempt_no, app_id=attempt.app_id)
         assert latest is not None, f"{attempt.attempt_no} is gone; attempts are never deleted"
         attempt = latest
+
+
+def _tell_caller(desk: Desk, attempt: Attempt) -> None:
+    """Wake who waits here for the leg's end; a reply that is still awaited adds nothing."""
+    awaited = desk.awaited.get(attempt.leg_no)
+    if awaited is not None and not awaited.done() and not attempt.is_open:
+        awaited.set_result(attempt)
 
 
 def _event(attempt: Attempt, *, was: State) -> bytes:

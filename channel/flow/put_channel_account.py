@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from channel.accounts import Accounts
 from channel.adapters import ADAPTERS
 from channel.desk import Desk
 from channel.model import BALANCE, ChannelAccount, refuse
@@ -31,14 +30,10 @@ async def put_channel_account(desk: Desk, wanted: ChannelAccount) -> tuple[int, 
         for currency_code in wanted.currency_codes:
             await desk.books.open_clearing(wanted.channel_code, currency_code)
         new = replace(wanted, version=version + 1)
-        if await _write(desk, desk.accounts, new):
+        written = await store.put_account(desk.db, new, sealed=desk.accounts.sealed(new))
+        desk.accounts.forget()
+        if written:
             return new.version, False
-
-
-async def _write(desk: Desk, accounts: Accounts, account: ChannelAccount) -> bool:
-    written = await store.put_account(desk.db, account, sealed=accounts.sealed(account))
-    accounts.forget()
-    return written
 
 
 def _check(wanted: ChannelAccount) -> None:

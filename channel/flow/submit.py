@@ -41,15 +41,31 @@ async def submit(desk: Desk, leg: Leg) -> Attempt:
     attempt, is_new = await _open(desk, leg)
     if not is_new:
         return attempt
+    ended: asyncio.Future[Attempt] = asyncio.get_running_loop().create_future()
+    desk.awaited[leg.leg_no] = ended
     work = desk.go_on(_carry_out(desk, attempt))
     left = remaining()
-    await asyncio.wait([work], timeout=None if left is None else max(0, left - ANSWER_SECONDS))
+    try:
+        await asyncio.wait(
+            [work, ended],
+            timeout=None if left is None else max(0, left - ANSWER_SECONDS),
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+    finally:
+        del desk.awaited[leg.leg_no]
+    if ended.done():
+        return ended.result()
     if work.done() and work.exception() is None:
         return work.result()
+    return await _latest(desk, attempt)
+
+
+async def _latest(desk: Desk, attempt: Attempt) -> Attempt:
+    """Return the leg's latest attempt as it is now; `attempt` when that cannot be read."""
     try:
-        kept = await store.find_leg(desk.db, leg.leg_no, app_id=leg.app_id)
+        kept = await store.find_leg(desk.db, attempt.leg_no, app_id=attempt.app_id)
     except (NotExecuted, Unknown):
-        # The attempt stands: to say anything else now would say that it does not.
+        # The leg stands: to answer anything but an attempt would say that it does not.
         return attempt
     assert kept.attempt is not None, "a leg and its attempt are written together"
     return kept.attempt

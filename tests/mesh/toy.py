@@ -2,7 +2,8 @@
 
 In the test's process: `async with playing(ground, database, script) as toy`. As a process of
 its own: `ground.spawn("channel", module="tests.mesh.toy", database_dsn=…)`; there an item
-whose subject is `hang` is never answered, and every other at once.
+whose subject is `hang` is never answered, and every other at once. `SOURCE` has an outbox and
+nothing else; as a process it is `payment` of the same module.
 """
 
 import asyncio
@@ -60,7 +61,7 @@ async def _submitted(item: pb.SubmitItem) -> pb.SubmitResult:
 class Script:
     """What the flows do."""
 
-    list: Callable[[Any], Awaitable[Any]] = _listed
+    entries: Callable[[Any], Awaitable[Any]] = _listed
     put: Callable[[Any], Awaitable[Any]] = _put
     get: Callable[[Any], Awaitable[Any]] = _got
     submit: Callable[[Any], Awaitable[Any]] = _submitted
@@ -115,14 +116,23 @@ async def playing(ground, database, script: Script, **settings: Any):
         yield handle
 
 
+@asynccontextmanager
+async def _nothing(_: Any):
+    yield None
+
+
+SOURCE: Service[None] = Service(name="payment", opens=_nothing, doors=[])
+"""A service that only publishes what is in its outbox."""
+
+
 class _Channel(ChannelServiceServicer):
     def __init__(self, script: Script) -> None:
         self._script = script
 
-    async def ListTraceEntries(self, request, context):
-        return await self._script.list(request)
+    async def ListTraceEntries(self, request, context):  # noqa: N802
+        return await self._script.entries(request)
 
-    async def StreamSubmits(self, requests, context):
+    async def StreamSubmits(self, requests, context):  # noqa: N802
         async for pack in answered(
             requests,
             self._script.submit,
@@ -137,7 +147,7 @@ class _Ops(ChannelOpsServiceServicer):
     def __init__(self, script: Script) -> None:
         self._script = script
 
-    async def PutChannelAccount(self, request, context):
+    async def PutChannelAccount(self, request, context):  # noqa: N802
         return await self._script.put(request)
 
 
@@ -145,7 +155,7 @@ class _Trade(TradeServiceServicer):
     def __init__(self, script: Script) -> None:
         self._script = script
 
-    async def GetTrade(self, request, context):
+    async def GetTrade(self, request, context):  # noqa: N802
         return await self._script.get(request)
 
 
@@ -176,9 +186,7 @@ def submit_item(place, *, subject="", **changes):
         **{
             "context": item_pb2.ItemContext(app_id="mall", trace_no="MALL-1"),
             "leg_no": f"20261122PY{place:016d}-1",
-            "operation": pb.SubmitItem.DESCRIPTOR.fields_by_name["operation"]
-            .enum_type.values[1]
-            .number,
+            "operation": attempt_pb2.OPERATION_PAY,
             "tool": kinds_pb2.TOOL_QR_PAYER,
             "amount": money_pb2.Money(currency_code="CNY", minor_units=100),
             "business_code": "MALL",
@@ -189,7 +197,8 @@ def submit_item(place, *, subject="", **changes):
 
 
 async def _main() -> None:
-    async with running(toy(Script()), load(sys.argv[1])):
+    services = {service.name: service for service in (toy(Script()), SOURCE)}
+    async with running(services[sys.argv[1]], load(sys.argv[1])):
         await asyncio.Event().wait()
 
 

@@ -1,5 +1,7 @@
 """Setting a channel account up."""
 
+import asyncio
+
 import grpc
 import pytest
 from google.rpc import error_details_pb2
@@ -110,8 +112,6 @@ async def test_a_change_is_seen_by_every_replica_within_a_second(world: World) -
 
 async def test_two_operators_at_once_both_have_their_way_in_turn(world: World) -> None:
     """Neither change is lost without a version of its own."""
-    import asyncio
-
     answers = await asyncio.gather(
         world.put_account("x1", priority=5), world.put_account("x1", priority=6)
     )

@@ -17,6 +17,7 @@ from tests.service.channel.world import (
     refund_of,
 )
 from tests.waiting import eventually
+from tongbao.channel.v1 import attempt_pb2
 from tongbao.channel.v1 import events_pb2 as events
 
 
@@ -187,6 +188,32 @@ async def test_the_answer_comes_before_the_deadline_and_the_work_goes_on(world: 
     assert (attempt.state, attempt.qr_code) == (PROCESSING, "")
     await world.until(attempt.attempt_no, "succeeded")  # Asked after two seconds.
     assert len(world.handle.published(events.AttemptSucceeded)) == 1
+
+
+async def test_an_end_that_is_known_is_answered_although_the_reply_is_missing(world: World) -> None:
+    """The provider calls back while it still owes the reply: the caller need not wait for it."""
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def never_reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await reader.read()
+        left.set()
+        writer.close()
+
+    server = await asyncio.start_server(never_reply, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    await world.put_account("sim-a", base_url=f"http://127.0.0.1:{port}")
+    item = leg()
+    answer = asyncio.create_task(world.attempted(item))
+    await asked.wait()
+    [[attempt_no, *_]] = world.attempts(item.leg_no)
+
+    assert await world.say(attempt_pb2.Attempt(attempt_no=attempt_no, amount=item.amount)) == 200
+
+    assert (await answer).state == SUCCEEDED
+    assert not left.is_set()
+    server.close()
 
 
 async def test_a_hung_provider_does_not_hold_up_a_wallet(world: World) -> None:

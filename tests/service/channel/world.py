@@ -18,6 +18,7 @@ from mesh.clock import real_now
 from mesh.errors import Refused
 from mesh.items import each
 from mesh.serve import Door, Service
+from mesh.supervisor.children import listens
 from tests.services import Ground, Handle
 from tests.simulator import Simulator, free_port, sign
 from tests.waiting import eventually
@@ -341,5 +342,5 @@ async def open_world(ground: Ground, simulator: Simulator) -> AsyncIterator[Worl
         ground.run(scripted_ledger(world.ledger)),
         ground.run("channel", **world.settings) as world.handle,
     ):
-        await eventually(lambda: world.handle.runtime is not None)
+        await eventually(lambda: listens(world.port))
         yield world

@@ -1,0 +1,1 @@
+"""Judges what happened from outside: what was asked, what the provider knows, what is shown."""

@@ -1,0 +1,172 @@
+"""What the checker judges: plain records of what was asked, told, delivered, moved and shown.
+
+Nothing here comes from a service's own memory of itself but what its public rpcs show.
+Amounts are minor units. States and kinds are spelled as in the contracts, without prefixes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+OK = "OK"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a caller was answered. `code` is a gRPC code; what an error lacks is empty."""
+
+    code: str
+    reason: str = ""
+    replayed: bool = False
+    trade_no: str = ""
+    trade_state: str = ""
+    payment_no: str = ""
+    payment_state: str = ""
+    refund_no: str = ""
+    refund_state: str = ""
+    failure_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call that changes something, written down before it was sent.
+
+    `number` is the caller's own number of this call: request id or refund order number.
+    `answer` is None when the caller never got one.
+    """
+
+    seq: int
+    story: str
+    verb: str
+    app: str
+    trace_no: str
+    number: str
+    amount_minor: int
+    currency_code: str
+    trade_type: str = ""
+    tool: str = ""
+    merchant_id: str = ""
+    user_no: str = ""
+    answer: Told | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Movement:
+    """One order as the provider has it. `moved_minor` is 0 until money moved.
+
+    `kind` is `charge` or `refund`; `of` is the charge that a refund gives back.
+    """
+
+    kind: str
+    acquirer: str
+    number: str
+    of: str
+    state: str
+    amount_minor: int
+    moved_minor: int
+    currency_code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One webhook as the receiver's own log has it, in order of arrival.
+
+    `state` and the amounts are read from `body`; `signed` says whether it was signed by us.
+    """
+
+    app: str
+    webhook_id: str
+    event_type: str
+    number: str
+    trace_no: str
+    version: int
+    state: str
+    body: str
+    signed: bool
+    answered: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line of GetTrace. Times are RFC 3339 or empty."""
+
+    service: str
+    kind: str
+    number: str
+    state: str = ""
+    amount_minor: int = 0
+    currency_code: str = ""
+    create_time: str = ""
+    update_time: str = ""
+    due_time: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradeNow:
+    """GetTrade at the end."""
+
+    trade_no: str
+    trace_no: str
+    state: str
+    version: int
+    amount_minor: int
+    refunded_minor: int
+    currency_code: str
+    payment_no: str = ""
+    payment_state: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundNow:
+    """GetRefund at the end."""
+
+    refund_no: str
+    trade_no: str
+    trace_no: str
+    state: str
+    version: int
+    amount_minor: int
+    currency_code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balance:
+    """One line of the trial balance, or one wallet."""
+
+    kind: str
+    owner: str
+    currency_code: str
+    debit_minor: int
+    credit_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a merchant pays, as it was agreed. `policy` is RETURN or KEEP."""
+
+    rate_ppm: int
+    least_minor: int
+    policy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Everything together, taken when nothing moved any more.
+
+    `cost_ppm` is by channel account and names the external ones; `wallets` have the balance
+    as credit; `proof` is what ProveBook found.
+    """
+
+    calls: Sequence[Call]
+    movements: Sequence[Movement]
+    deliveries: Sequence[Delivery]
+    traces: Mapping[str, Sequence[Entry]]
+    trades: Mapping[str, TradeNow]
+    refunds: Mapping[str, RefundNow]
+    wallets: Sequence[Balance]
+    trial: Sequence[Balance]
+    proof: Sequence[str]
+    cost_ppm: Mapping[str, int]
+    terms: Mapping[str, Terms]

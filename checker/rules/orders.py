@@ -1,0 +1,148 @@
+"""Trade = payment = channel, trace by trace: states that fit, amounts that are equal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from checker.evidence import OK, Entry, Evidence
+from checker.trace import OPEN, Order, Trace, orders, traces
+from checker.verdict import Finding, Rule
+
+_PAID = frozenset({"PAID", "COMPLETED"})
+_NOT_CHARGED = frozenset({"FAILED", "CLOSED"})
+
+
+def _agree(evidence: Evidence) -> Iterator[Finding]:
+    for order in orders(evidence).values():
+        accepted = [call for call in order.calls if call.answer and call.answer.code == OK]
+        if accepted and not evidence.traces.get(order.trace_no):
+            yield Finding(order.trace_no, "was accepted and has no trace")
+    for order, trace in traces(evidence):
+        if len(trace.trades) != 1:
+            yield Finding(order.trace_no, f"has {len(trace.trades)} trades")
+            continue
+        trade = trace.trades[0]
+        for what in (*_trade(order, trade, trace), *_shown(trade, evidence)):
+            yield Finding(order.trace_no, what)
+        for payment in trace.payments:
+            for what in _payment(payment, trade, trace):
+                yield Finding(order.trace_no, f"payment {payment.number} {what}")
+
+
+def _trade(order: Order, trade: Entry, trace: Trace) -> Iterator[str]:
+    asked = order.first
+    if (trade.amount_minor, trade.currency_code) != (asked.amount_minor, asked.currency_code):
+        yield f"was asked for {_money(asked)} and is a trade of {_money(trade)}"
+    won = [one for one in trace.payments if one.state == "SUCCEEDED"]
+    reviewed = [one for one in trace.payments if one.state == "REVIEW"]
+    if len(won) > 1:
+        yield f"was paid {len(won)} times"
+    if trade.state in _PAID and not won:
+        yield f"is {trade.state} and no payment succeeded"
+    if trade.state not in _PAID and won and not reviewed:
+        yield f"is {trade.state} although payment {won[0].number} succeeded"
+    if (trade.state == "REVIEW") != bool(reviewed):
+        yield f"is {trade.state} with {len(reviewed)} payments under review"
+    if reviewed and not trace.of("payment", "case"):
+        yield "is under review without a case"
+    if trade.state == "CREATED" and trace.payments:
+        yield f"is CREATED with {len(trace.payments)} payments"
+
+
+def _shown(trade: Entry, evidence: Evidence) -> Iterator[str]:
+    """GetTrade and GetTrace must show the same trade."""
+    now = evidence.trades.get(trade.number)
+    if now is None:
+        yield f"has trade {trade.number}, which GetTrade does not know"
+    elif (now.state, now.amount_minor) != (trade.state, trade.amount_minor):
+        yield f"is {now.state} {now.amount_minor} for GetTrade, {trade.state} {trade.amount_minor}"
+
+
+def _payment(payment: Entry, trade: Entry, trace: Trace) -> Iterator[str]:
+    if (payment.amount_minor, payment.currency_code) != (trade.amount_minor, trade.currency_code):
+        yield f"is of {_money(payment)}, the trade of {_money(trade)}"
+    attempts = trace.attempts("PAY", payment.number)
+    yield from _charged(payment, attempts)
+    decisions = [one for one in trace.of("risk", "decision") if one.number == payment.number]
+    if attempts and not any(one.facts.get("decision") == "PASS" for one in decisions):
+        yield "reached a channel without a PASS of risk"
+
+
+def _charged(order: Entry, attempts: list[Entry]) -> Iterator[str]:
+    """What a payment or refund says must be what its attempts say."""
+    moved = [one for one in attempts if one.state == "SUCCEEDED"]
+    if order.state == "SUCCEEDED" and len(moved) != 1:
+        yield f"SUCCEEDED with {len(moved)} attempts that moved money"
+    if order.state in _NOT_CHARGED:
+        wrong = [one for one in attempts if one.state not in _NOT_CHARGED]
+        if wrong:
+            yield f"is {order.state}, its attempt {wrong[0].number} is {wrong[0].state}"
+    if order.state == "REVIEW" and not any(
+        one.state in ("REVIEW", "SUCCEEDED") for one in attempts
+    ):
+        yield "is under REVIEW, and no attempt has moved money"
+    for one in attempts:
+        if (one.amount_minor, one.currency_code) != (order.amount_minor, order.currency_code):
+            yield f"is of {_money(order)}, its attempt {one.number} of {_money(one)}"
+
+
+def _refunds(evidence: Evidence) -> Iterator[Finding]:
+    for order, trace in traces(evidence):
+        asked, carried = trace.of("trade", "refund"), trace.of("payment", "refund")
+        by_number = {one.number: one for one in carried}
+        for refund in asked:
+            for what in _refund(refund, by_number.pop(refund.number, None), trace):
+                yield Finding(order.trace_no, f"refund {refund.number} {what}")
+        for number in by_number:
+            yield Finding(order.trace_no, f"refund {number} was carried out, and nobody asked")
+        for what in _sum(trace, asked, evidence):
+            yield Finding(order.trace_no, what)
+
+
+def _refund(refund: Entry, carried: Entry | None, trace: Trace) -> Iterator[str]:
+    attempts = trace.attempts("REFUND", refund.number)
+    if carried is None:
+        if refund.state not in ("FAILED", *OPEN):
+            yield f"is {refund.state} for trade, unknown to payment"
+        return
+    state = "PROCESSING" if carried.state == "CREATED" else carried.state
+    if (refund.state, refund.amount_minor) != (state, carried.amount_minor):
+        yield (f"is {refund.state} {refund.amount_minor} for trade, "
+               f"{carried.state} {carried.amount_minor} for payment")  # fmt: skip
+    yield from _charged(carried, attempts)
+
+
+def _sum(trace: Trace, refunds: list[Entry], evidence: Evidence) -> Iterator[str]:
+    """What is counted as given back must be the refunds that did not fail."""
+    if len(trace.trades) != 1:
+        return
+    trade = trace.trades[0]
+    given = sum(one.amount_minor for one in refunds if one.state != "FAILED")
+    now = evidence.trades.get(trade.number)
+    if now is not None and now.refunded_minor != given:
+        yield f"counts {now.refunded_minor} as given back, its refunds are {given}"
+    if given > trade.amount_minor:
+        yield f"gave back {given} of {trade.amount_minor}"
+
+
+def _money(one: Entry | object) -> str:
+    return f"{getattr(one, 'amount_minor', '?')} {getattr(one, 'currency_code', '?')}"
+
+
+RULES = (
+    Rule(
+        name="trade = payment = channel in every trace",
+        unit="traces",
+        count=lambda evidence: sum(1 for _ in traces(evidence)),
+        check=_agree,
+    ),
+    Rule(
+        name="every refund is the same for trade, payment and channel, and none is too much",
+        unit="refunds",
+        count=lambda evidence: sum(
+            len(trace.of("trade", "refund")) for _, trace in traces(evidence)
+        ),
+        check=_refunds,
+        must_see=False,
+    ),
+)

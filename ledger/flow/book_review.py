@@ -1,0 +1,26 @@
+"""Book money that came in with a payment whose facts conflict."""
+
+from __future__ import annotations
+
+from ledger.desk import Desk
+from ledger.flow.post import post
+from ledger.model import Outcome, Posting
+from tongbao.payment.v1 import payment_pb2
+
+
+async def book_review(desk: Desk, payment: payment_pb2.Payment) -> None:
+    """Book to suspense what the channel says was charged, once, until a person decides.
+
+    Raises Refused: FACT_MISSING, BOOK_UNKNOWN.
+    """
+    posting = Posting(
+        template="MISMATCH_SUSPENDED",
+        source_no=payment.payment_no,
+        trace_no=payment.trace_no,
+        business_code=payment.business_code,
+        currency_code=payment.amount.currency_code,
+        amount_minor=payment.reported_minor or payment.amount.minor_units,
+        channel_code=payment.channel_code,
+    )
+    [result] = await post(desk, [posting])
+    assert result.outcome is not Outcome.REFUSED, f"{payment.payment_no}: {result.refusal}"

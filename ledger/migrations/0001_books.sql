@@ -1,0 +1,222 @@
+-- The books: accounts and balances, the journal, vouchers, and the blocks that seal them.
+-- Amounts are in minor units. Times are business time.
+
+-- A book is one total order of blocks and one hash chain. Accounts meet in one book only.
+CREATE TABLE book (
+    book_id    integer     PRIMARY KEY,
+    name       text        NOT NULL,
+    head_block bigint      NOT NULL DEFAULT 0,
+    head_hash  bytea       NOT NULL DEFAULT decode(repeat('00', 32), 'hex'),
+    head_time  timestamptz NOT NULL DEFAULT '-infinity'
+) WITH (fillfactor = 50);
+INSERT INTO book (book_id, name) VALUES (1, 'main');
+
+-- Which book a business line is kept in; '' stands for all that are not named. A line is
+-- named before its first posting or never: the ids of its entries are unique in one book.
+CREATE TABLE book_of (
+    business_code text    PRIMARY KEY,
+    book_id       integer NOT NULL REFERENCES book
+);
+INSERT INTO book_of (business_code, book_id) VALUES ('', 1);
+
+-- What an account is. Never changed, so its id and name may be remembered for ever.
+CREATE TABLE account (
+    account_id    bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    book_id       integer     NOT NULL REFERENCES book,
+    kind          text        NOT NULL,
+    owner         text        NOT NULL,
+    currency_code text        NOT NULL,
+    name          text        NOT NULL
+                  GENERATED ALWAYS AS (kind || ':' || owner || ':' || currency_code) STORED,
+    create_time   timestamptz NOT NULL DEFAULT business_now(),
+    UNIQUE (book_id, name)
+);
+
+-- What posting reads and writes of an account: narrow, no index on what changes, so that an
+-- update stays on its page. The limits are columns:
+--     floor <= normal * (credit - debit) - pending outflow
+--     cap   >= normal * (credit - debit) + pending inflow
+CREATE TABLE balance (
+    account_id     bigint   NOT NULL REFERENCES account,
+    debit          bigint   NOT NULL DEFAULT 0,
+    credit         bigint   NOT NULL DEFAULT 0,
+    debit_pending  bigint   NOT NULL DEFAULT 0,
+    credit_pending bigint   NOT NULL DEFAULT 0,
+    floor          bigint   NOT NULL DEFAULT -4000000000000000000,
+    cap            bigint   NOT NULL DEFAULT 4000000000000000000,
+    last_seq       bigint   NOT NULL DEFAULT 0,
+    book_id        integer  NOT NULL,
+    normal         smallint NOT NULL CHECK (normal IN (-1, 1)),  -- 1: credit balance; -1: debit.
+    status         smallint NOT NULL DEFAULT 0,  -- 1: no debits 止付; 2: no credits 止收; 4: closed.
+    currency_code  text     NOT NULL,
+    PRIMARY KEY (book_id, account_id)
+) WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0.02);
+
+-- The journal: one row per transfer, with the balances of both sides after it, so that a
+-- statement and a balance as of any moment need no further table. `seq` is
+-- block * 8192 + place in the block; the `_prev` columns are the seq of the transfer before
+-- on that account. The id is a UUIDv7: unique key, place on disk and partition in one.
+CREATE TABLE transfer (
+    seq          bigint   NOT NULL,
+    debit_id     bigint   NOT NULL,
+    credit_id    bigint   NOT NULL,
+    amount       bigint   NOT NULL,  -- Negative only for a red entry 红字.
+    debit_after  bigint   NOT NULL,
+    credit_after bigint   NOT NULL,
+    debit_prev   bigint   NOT NULL,
+    credit_prev  bigint   NOT NULL,
+    id           uuid     NOT NULL,
+    txn          uuid,               -- The voucher it belongs to.
+    ref          uuid,               -- The hold it resolves, or the transfer it reverses.
+    book_id      integer  NOT NULL,
+    code         smallint NOT NULL,  -- Which leg of which template; see postings.py.
+    flags        smallint NOT NULL,
+    PRIMARY KEY (id, book_id)
+) PARTITION BY RANGE (id);
+CREATE INDEX transfer_seq ON transfer (book_id, seq);
+
+-- One row per chain of transfers that was booked together. `seq` is its first transfer's.
+CREATE TABLE voucher (
+    seq           bigint      NOT NULL,
+    amount_minor  bigint      NOT NULL,
+    txn           uuid        NOT NULL,
+    book_id       integer     NOT NULL,
+    transfers     smallint    NOT NULL,
+    currency_code text        NOT NULL,
+    template      text        NOT NULL,
+    source_no     text        NOT NULL,
+    trace_no      text        NOT NULL,
+    app_id        text        NOT NULL,
+    create_time   timestamptz NOT NULL,
+    PRIMARY KEY (txn, book_id)
+) PARTITION BY RANGE (txn);
+CREATE INDEX voucher_trace ON voucher (trace_no);
+CREATE INDEX voucher_seq ON voucher (book_id, seq);
+
+-- Money that is set aside 冻结 and not moved yet. Derived: the journal says it all again.
+CREATE TABLE hold (
+    debit_id    bigint      NOT NULL,
+    credit_id   bigint      NOT NULL,
+    amount      bigint      NOT NULL,
+    remaining   bigint      NOT NULL,
+    expire_time timestamptz NOT NULL DEFAULT 'infinity',
+    id          uuid        NOT NULL,
+    book_id     integer     NOT NULL,
+    code        smallint    NOT NULL,
+    state       smallint    NOT NULL DEFAULT 0,  -- 0: open; 1: posted; 2: voided; 3: expired.
+    PRIMARY KEY (book_id, id)
+) WITH (fillfactor = 70);
+
+-- Transfers and chains that failed for a reason that may pass. They stay failed: whoever
+-- was told "no" must not find the money moved after a repeat.
+CREATE TABLE reject (
+    id          uuid        NOT NULL,
+    book_id     integer     NOT NULL,
+    result      smallint    NOT NULL,
+    create_time timestamptz NOT NULL DEFAULT business_now(),
+    PRIMARY KEY (book_id, id)
+);
+
+-- One row per posting that changed something. Each hash covers the one before it.
+CREATE TABLE block (
+    block_no    bigint      NOT NULL,
+    book_id     integer     NOT NULL REFERENCES book,
+    transfers   integer     NOT NULL,
+    hash        bytea       NOT NULL,
+    create_time timestamptz NOT NULL,
+    PRIMARY KEY (book_id, block_no)
+);
+
+-- What posting says about a transfer. Stable: callers see the names.
+CREATE TABLE result_code (
+    code smallint PRIMARY KEY,
+    name text     NOT NULL UNIQUE
+);
+INSERT INTO result_code (code, name) VALUES
+    (0,  'OK'),
+    (1,  'EXISTS'),
+    (2,  'EXISTS_WITH_DIFFERENT_FIELDS'),
+    (3,  'ID_ALREADY_FAILED'),
+    (10, 'LINKED_TRANSFER_FAILED'),
+    (11, 'LINKED_CHAIN_OPEN'),
+    (12, 'INVALID_FLAGS'),
+    (13, 'AMOUNT_OUT_OF_RANGE'),
+    (14, 'ACCOUNTS_MUST_DIFFER'),
+    (15, 'CURRENCY_MISMATCH'),
+    (20, 'DEBIT_ACCOUNT_NOT_FOUND'),
+    (21, 'CREDIT_ACCOUNT_NOT_FOUND'),
+    (22, 'DEBIT_ACCOUNT_BLOCKED'),
+    (23, 'CREDIT_ACCOUNT_BLOCKED'),
+    (30, 'HOLD_NOT_FOUND'),
+    (31, 'HOLD_MISMATCH'),
+    (32, 'EXCEEDS_HOLD'),
+    (33, 'HOLD_ALREADY_POSTED'),
+    (34, 'HOLD_ALREADY_VOIDED'),
+    (35, 'HOLD_EXPIRED'),
+    (40, 'EXCEEDS_FLOOR'),
+    (41, 'EXCEEDS_CAP');
+
+-- Append-only, for the owner of the tables too. Who may switch triggers off is caught by
+-- the hash chain.
+CREATE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% of % is forbidden: the books are append-only', TG_OP, TG_TABLE_NAME
+        USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON transfer
+    FOR EACH ROW EXECUTE FUNCTION append_only();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON voucher
+    FOR EACH ROW EXECUTE FUNCTION append_only();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON block
+    FOR EACH ROW EXECUTE FUNCTION append_only();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON reject
+    FOR EACH ROW EXECUTE FUNCTION append_only();
+CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON block
+    FOR EACH STATEMENT EXECUTE FUNCTION append_only();
+CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON reject
+    FOR EACH STATEMENT EXECUTE FUNCTION append_only();
+
+-- The least UUIDv7 of a moment.
+CREATE FUNCTION uuid_floor(moment timestamptz) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
+    SELECT (lpad(to_hex((extract(epoch FROM moment) * 1000)::bigint), 12, '0')
+            || repeat('0', 20))::uuid
+$$;
+
+-- Makes the monthly partitions of journal and vouchers that are missing, from last month to
+-- `months_ahead` months after this one. Returns how many it made.
+CREATE FUNCTION make_partitions(months_ahead integer) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    this_month timestamp := date_trunc('month', business_now() AT TIME ZONE 'UTC');
+    month      timestamp;
+    parent     text;
+    child      text;
+    made       integer := 0;
+BEGIN
+    FOREACH parent IN ARRAY ARRAY['transfer', 'voucher'] LOOP
+        FOR ahead IN -1..months_ahead LOOP
+            month := this_month + make_interval(months => ahead);
+            child := parent || to_char(month, '_YYYYMM');
+            CONTINUE WHEN to_regclass(child) IS NOT NULL;
+            EXECUTE format(
+                'CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)', child, parent,
+                uuid_floor(month AT TIME ZONE 'UTC'),
+                uuid_floor((month + interval '1 month') AT TIME ZONE 'UTC'));
+            -- Row triggers are inherited, this kind is not.
+            EXECUTE format(
+                'CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON %I
+                     FOR EACH STATEMENT EXECUTE FUNCTION append_only()', child);
+            made := made + 1;
+        END LOOP;
+    END LOOP;
+    RETURN made;
+END $$;
+SELECT make_partitions(3);
+
+-- For ids of no month we have. They must stay empty: a month whose rows lie here cannot get
+-- its own partition any more.
+CREATE TABLE transfer_default PARTITION OF transfer DEFAULT;
+CREATE TABLE voucher_default PARTITION OF voucher DEFAULT;
+CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON transfer_default
+    FOR EACH STATEMENT EXECUTE FUNCTION append_only();
+CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON voucher_default
+    FOR EACH STATEMENT EXECUTE FUNCTION append_only();

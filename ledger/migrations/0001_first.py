@@ -1,0 +1,15 @@
+"""The books, and the two functions that write them."""
+
+from __future__ import annotations
+
+from mesh.migrate import run_sql, sql_file
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    """Create everything."""
+    run_sql(sql_file("mesh.migrations", "0001_mesh.sql"))
+    for part in ("books", "seal", "post", "post_chains"):
+        run_sql(sql_file("ledger.migrations", f"0001_{part}.sql"))

@@ -1,0 +1,145 @@
+"""The nouns of this service: accounts, business events to book, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum, auto
+from functools import partial
+from uuid import UUID
+
+from mesh.errors import Refused
+from tongbao.ledger.v1 import reasons_pb2 as reasons
+
+refuse = partial(Refused, "ledger.tongbao", reasons.Reason)
+
+# The refusal of a number that stands for other content: booked already, with other facts.
+DIFFERS = "EXISTS_WITH_DIFFERENT_FIELDS"
+
+# Owner of the clearing account through which wallets pay; it returns to zero.
+BALANCE = "balance"
+
+
+class AccountKind(StrEnum):
+    """What an account is for. Mirrors `AccountKind` in the contract."""
+
+    WALLET = auto()
+    MERCHANT_PENDING = auto()
+    CLEARING = auto()
+    REFUND_TRANSIT = auto()
+    SUSPENSE = auto()
+    FEE_INCOME = auto()
+    CHANNEL_COST = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nature:
+    """What all accounts of a kind have in common.
+
+    `normal` is 1 when credits make the balance more (liability, income), -1 when debits do
+    (asset, expense). `floored` accounts never go below zero. `owned` ones have an owner.
+    """
+
+    normal: int
+    floored: bool
+    owned: bool
+
+
+NATURES: Mapping[AccountKind, Nature] = {
+    AccountKind.WALLET: Nature(normal=1, floored=True, owned=True),
+    AccountKind.MERCHANT_PENDING: Nature(normal=1, floored=True, owned=True),
+    AccountKind.CLEARING: Nature(normal=-1, floored=False, owned=True),
+    AccountKind.REFUND_TRANSIT: Nature(normal=1, floored=True, owned=False),
+    AccountKind.SUSPENSE: Nature(normal=1, floored=False, owned=False),
+    AccountKind.FEE_INCOME: Nature(normal=1, floored=False, owned=False),
+    AccountKind.CHANNEL_COST: Nature(normal=-1, floored=False, owned=False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Which account. `owner` is empty for kinds without one."""
+
+    kind: AccountKind
+    owner: str
+    currency_code: str
+
+    @property
+    def name(self) -> str:
+        """Return what the account is called in its book, e.g. `wallet:MALL/u1:CNY`."""
+        return f"{self.kind}:{self.owner}:{self.currency_code}"
+
+    @property
+    def business_code(self) -> str:
+        """Return the business line it belongs to; empty for accounts that all lines share."""
+        return self.owner.partition("/")[0] if self.kind is AccountKind.WALLET else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posting:
+    """A business event to book; see `Posting` in the contract. Amounts are in minor units."""
+
+    template: str
+    source_no: str
+    trace_no: str
+    business_code: str
+    currency_code: str
+    amount_minor: int
+    fee_minor: int = 0
+    cost_minor: int = 0
+    channel_code: str = ""
+    merchant_id: str = ""
+    user_no: str = ""
+
+
+class Outcome(StrEnum):
+    """What became of one posting. Mirrors `PostingResult.Outcome` in the contract."""
+
+    POSTED = auto()
+    EXISTS = auto()
+    REFUSED = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostingResult:
+    """What became of one posting; `refusal` says why it was refused, else it is empty."""
+
+    outcome: Outcome
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voucher:
+    """A chain of transfers that was booked together."""
+
+    txn: UUID
+    template: str
+    source_no: str
+    trace_no: str
+    app_id: str
+    amount_minor: int
+    currency_code: str
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One transfer of a voucher, with the names of its accounts."""
+
+    id: UUID
+    txn: UUID
+    debit: str
+    credit: str
+    amount_minor: int
+    currency_code: str
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing about the books that does not hold."""
+
+    check: str
+    place: str
+    detail: str

@@ -1,0 +1,128 @@
+"""The gRPC door: check the request, run one flow, answer. What is batched is not seen here."""
+
+from __future__ import annotations
+
+from ledger.desk import Desk, opened
+from ledger.flow.get_balance import get_balance
+from ledger.flow.get_trial_balance import get_trial_balance
+from ledger.flow.list_trace_entries import list_trace_entries
+from ledger.flow.open_account import open_account
+from ledger.flow.post import post
+from ledger.flow.prove_book import prove_book
+from ledger.wire import account_from_proto, posting_from_proto, result_to_proto
+from ledger.workers import EVENTS, keep_partitions
+from mesh.door import Context
+from mesh.items import each
+from mesh.serve import Door, Service
+from mesh.wire import money
+from tongbao.ledger.v1 import ledger_ops_service_pb2 as ops
+from tongbao.ledger.v1 import ledger_ops_service_pb2_grpc as ops_grpc
+from tongbao.ledger.v1 import ledger_service_pb2 as pb
+from tongbao.ledger.v1 import ledger_service_pb2_grpc as pb_grpc
+
+
+class LedgerService(pb_grpc.LedgerServiceServicer):
+    """Each item of a method is the verb of the same name in `ledger/flow/`."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def BatchPost(
+        self, request: pb.BatchPostRequest, context: Context
+    ) -> pb.BatchPostResponse:
+        """Books business events; see the contract."""
+        return pb.BatchPostResponse(results=await each(request.items, self._post, pb.PostResult))
+
+    async def BatchOpenAccounts(
+        self, request: pb.BatchOpenAccountsRequest, context: Context
+    ) -> pb.BatchOpenAccountsResponse:
+        """Opens accounts; see the contract."""
+        results = await each(request.items, self._open_account, pb.OpenAccountResult)
+        return pb.BatchOpenAccountsResponse(results=results)
+
+    async def BatchGetBalances(
+        self, request: pb.BatchGetBalancesRequest, context: Context
+    ) -> pb.BatchGetBalancesResponse:
+        """Returns balances; see the contract."""
+        results = await each(request.items, self._get_balance, pb.GetBalanceResult)
+        return pb.BatchGetBalancesResponse(results=results)
+
+    async def ListTraceEntries(
+        self, request: pb.ListTraceEntriesRequest, context: Context
+    ) -> pb.ListTraceEntriesResponse:
+        """Returns what the ledger has of a trace; see the contract."""
+        about = request.context
+        entries = await list_trace_entries(self._desk, app_id=about.app_id, trace_no=about.trace_no)
+        return pb.ListTraceEntriesResponse(entries=entries)
+
+    async def _post(self, item: pb.PostItem) -> pb.PostResult:
+        results = await post(self._desk, [posting_from_proto(one) for one in item.postings])
+        return pb.PostResult(postings=[result_to_proto(result) for result in results])
+
+    async def _open_account(self, item: pb.OpenAccountItem) -> pb.OpenAccountResult:
+        await open_account(self._desk, account_from_proto(item.account))
+        return pb.OpenAccountResult()
+
+    async def _get_balance(self, item: pb.GetBalanceItem) -> pb.GetBalanceResult:
+        balance_minor = await get_balance(self._desk, account_from_proto(item.account))
+        return pb.GetBalanceResult(balance=money(item.account.currency_code, balance_minor))
+
+
+class LedgerOpsService(ops_grpc.LedgerOpsServiceServicer):
+    """Each method is the verb of the same name in `ledger/flow/`."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def GetTrialBalance(
+        self, request: ops.GetTrialBalanceRequest, context: Context
+    ) -> ops.GetTrialBalanceResponse:
+        """Returns the trial balance; see the contract."""
+        lines = [
+            ops.TrialBalanceLine(
+                kind=total.kind.name,
+                owner=total.owner,
+                currency_code=total.currency_code,
+                debit_minor=total.debit_minor,
+                credit_minor=total.credit_minor,
+                accounts=total.accounts,
+            )
+            for total in await get_trial_balance(self._desk)
+        ]
+        return ops.GetTrialBalanceResponse(lines=lines)
+
+    async def ProveBook(
+        self, request: ops.ProveBookRequest, context: Context
+    ) -> ops.ProveBookResponse:
+        """Proves the books; see the contract."""
+        proved = await prove_book(self._desk)
+        return ops.ProveBookResponse(
+            blocks=proved.blocks,
+            entries=proved.entries,
+            accounts=proved.accounts,
+            findings=[
+                ops.Finding(check=one.check, place=one.place, detail=one.detail)
+                for one in proved.findings
+            ],
+        )
+
+
+SERVICE = Service(
+    name="ledger",
+    opens=opened,
+    doors=[
+        Door(
+            descriptor=pb.DESCRIPTOR.services_by_name["LedgerService"],
+            add=pb_grpc.add_LedgerServiceServicer_to_server,
+            servicer=LedgerService,
+        ),
+        Door(
+            descriptor=ops.DESCRIPTOR.services_by_name["LedgerOpsService"],
+            add=ops_grpc.add_LedgerOpsServiceServicer_to_server,
+            servicer=LedgerOpsService,
+            public=True,
+        ),
+    ],
+    events=EVENTS,
+    tasks=[keep_partitions],
+)

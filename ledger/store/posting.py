@@ -1,0 +1,73 @@
+"""Booking: one statement for all chains that wait, one flight at a time for each book."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from uuid import UUID
+
+from ledger.model import Outcome, PostingResult, Voucher
+from mesh.db import Database, Row, Statement
+
+# A message holds at most 512 events, so 512 KiB are shared out by at least this much each.
+_EVENT_BYTES_MIN = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain(Voucher):
+    """A voucher and its transfers, one list per column; the event goes out if it is booked."""
+
+    event: bytes
+    ids: Sequence[UUID]
+    debits: Sequence[int]
+    credits: Sequence[int]
+    amounts: Sequence[int]
+    codes: Sequence[int]
+
+
+async def post_chain(db: Database, chain: Chain, *, book_id: int) -> PostingResult:
+    """Book the chain whole or not at all, once, with its voucher and its event."""
+    return await db.ask(_post_chains(book_id), chain)
+
+
+def _result(row: Row) -> PostingResult:
+    return PostingResult(outcome=Outcome(row.outcome), refusal=row.refusal)
+
+
+# A book is one order of blocks: a second flight would only wait for its lock. The key keeps
+# two chains of one event out of one batch, so that a repeat meets what became of the first.
+@cache
+def _post_chains(book_id: int) -> Statement[Chain, PostingResult]:
+    columns = {
+        "txn": "uuid",
+        "template": "text",
+        "source_no": "text",
+        "trace_no": "text",
+        "app_id": "text",
+        "amount_minor": "bigint",
+        "currency_code": "text",
+        "create_time": "timestamptz",
+        "event": "bytea",
+        "ids": "uuid[]",
+        "debits": "bigint[]",
+        "credits": "bigint[]",
+        "amounts": "bigint[]",
+        "codes": "smallint[]",
+    }
+    fields = ", ".join(f"i.{name}" for name in columns)
+    return Statement(
+        name=f"post_chains_{book_id}",
+        columns=columns,
+        keys_of=lambda chain: (chain.txn,),
+        weight_of=lambda chain: max(len(chain.event), _EVENT_BYTES_MIN),
+        flights_max=1,
+        result=_result,
+        sql=f"""
+        WITH i AS ({{input}}),
+        batch AS (SELECT array_agg(ROW({fields})::chain ORDER BY i.ord) AS chains FROM i)
+        -- The function writes journal, vouchers and outbox.
+        SELECT (r.place - 1)::integer AS ord, r.outcome, r.refusal
+        FROM batch CROSS JOIN LATERAL post_chains({book_id}, batch.chains) r
+        """,
+    )

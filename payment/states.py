@@ -1,0 +1,84 @@
+"""The life of a payment and of a refund. Read this file first."""
+
+from __future__ import annotations
+
+from enum import StrEnum, auto
+
+from mesh.states import Machine
+
+
+class PaymentState(StrEnum):
+    """Where a payment is. Mirrors `Payment.State` in the contract."""
+
+    CREATED = auto()
+    PROCESSING = auto()  # Handed to a channel. Unknown is not failed.
+    SUCCEEDED = auto()
+    FAILED = auto()
+    CLOSED = auto()
+    REVIEW = auto()  # Facts conflict; a person decides.
+
+
+class RefundState(StrEnum):
+    """Where a refund is. Mirrors `Refund.State` in the contract."""
+
+    CREATED = auto()
+    PROCESSING = auto()  # The merchant's money is in transit; the payer may have it.
+    SUCCEEDED = auto()
+    FAILED = auto()
+    REVIEW = auto()  # Facts conflict; a person decides.
+
+
+class Event(StrEnum):
+    """What can happen to a payment or a refund."""
+
+    SUBMIT = auto()  # We hand it to a channel.
+    DECLINE = auto()  # Risk or the ledger says no, before any channel has heard of it.
+    WITHDRAW = auto()  # Nobody wants it any more, before any channel has heard of it.
+    MOVED = auto()  # The channel says: the money moved, and it is what we asked for.
+    REFUSED = auto()  # The channel says: the money did not move.
+    ENDED = auto()  # The channel says: it is over, without money.
+    CONFLICT = auto()  # The channel says what does not fit our order.
+    ACCEPT = auto()  # A person says: what moved counts.
+    GIVE_BACK = auto()  # A person says: what moved was given back.
+
+
+# A final state is left only to REVIEW, always with a case. Money that moves after we said
+# FAILED or CLOSED is a late success: it was told to nobody, and it is not lost.
+PAYMENT = Machine(
+    "payment",
+    PaymentState.CREATED,
+    [
+        (PaymentState.CREATED,    Event.SUBMIT,    PaymentState.PROCESSING),
+        (PaymentState.CREATED,    Event.DECLINE,   PaymentState.FAILED),
+        (PaymentState.CREATED,    Event.WITHDRAW,  PaymentState.CLOSED),
+        (PaymentState.PROCESSING, Event.MOVED,     PaymentState.SUCCEEDED),
+        (PaymentState.PROCESSING, Event.REFUSED,   PaymentState.FAILED),
+        (PaymentState.PROCESSING, Event.ENDED,     PaymentState.CLOSED),
+        (PaymentState.PROCESSING, Event.CONFLICT,  PaymentState.REVIEW),
+        (PaymentState.FAILED,     Event.MOVED,     PaymentState.REVIEW),
+        (PaymentState.FAILED,     Event.CONFLICT,  PaymentState.REVIEW),
+        (PaymentState.CLOSED,     Event.MOVED,     PaymentState.REVIEW),
+        (PaymentState.CLOSED,     Event.CONFLICT,  PaymentState.REVIEW),
+        (PaymentState.SUCCEEDED,  Event.CONFLICT,  PaymentState.REVIEW),
+        (PaymentState.REVIEW,     Event.ACCEPT,    PaymentState.SUCCEEDED),
+        (PaymentState.REVIEW,     Event.GIVE_BACK, PaymentState.CLOSED),
+    ],
+)  # fmt: skip
+
+REFUND = Machine(
+    "refund",
+    RefundState.CREATED,
+    [
+        (RefundState.CREATED,    Event.SUBMIT,    RefundState.PROCESSING),
+        (RefundState.CREATED,    Event.DECLINE,   RefundState.FAILED),
+        (RefundState.PROCESSING, Event.MOVED,     RefundState.SUCCEEDED),
+        (RefundState.PROCESSING, Event.REFUSED,   RefundState.FAILED),
+        (RefundState.PROCESSING, Event.ENDED,     RefundState.FAILED),
+        (RefundState.PROCESSING, Event.CONFLICT,  RefundState.REVIEW),
+        (RefundState.FAILED,     Event.MOVED,     RefundState.REVIEW),
+        (RefundState.FAILED,     Event.CONFLICT,  RefundState.REVIEW),
+        (RefundState.SUCCEEDED,  Event.CONFLICT,  RefundState.REVIEW),
+        (RefundState.REVIEW,     Event.ACCEPT,    RefundState.SUCCEEDED),
+        (RefundState.REVIEW,     Event.GIVE_BACK, RefundState.FAILED),
+    ],
+)  # fmt: skip

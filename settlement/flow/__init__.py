@@ -1,0 +1,1 @@
+"""What settlement can do: one file per verb, one public function per file."""

@@ -1,0 +1,16 @@
+"""Clear a refund: what it means for the merchant and for us."""
+
+from __future__ import annotations
+
+from settlement import store
+from settlement.desk import Desk
+from settlement.wire import item_of_refund
+from tongbao.payment.v1 import events_pb2
+
+
+async def clear_refund(desk: Desk, event: events_pb2.RefundSucceeded) -> None:
+    """Write the clearing item of the refund, once, however often the event comes.
+
+    It may come before its payment's: no order is promised, and none is needed.
+    """
+    await store.add_item(desk.db, item_of_refund(event.refund))

@@ -1,0 +1,115 @@
+"""Open an account: once, with the system accounts of its currency, before it is needed."""
+
+import asyncio
+
+import pytest
+
+from ledger.accounts import Accounts
+from ledger.desk import Desk
+from ledger.flow.open_account import open_account
+from ledger.model import Account, AccountKind
+from mesh.db import Database
+from mesh.errors import Refused
+from tests.service.ledger.events import FEES, PENDING, SUSPENSE, WALLET, booked, open_all, posting
+
+SYSTEM = {
+    "refund_transit::CNY",
+    "suspense::CNY",
+    "fee_income::CNY",
+    "channel_cost::CNY",
+    "clearing:balance:CNY",
+}
+
+
+async def names(desk):
+    """Return the names of all accounts with their limits."""
+    rows = await desk.db.rows("""
+        SELECT name, normal, floor = 0 AS floored FROM account JOIN balance USING (account_id)
+    """)
+    return {row.name: (row.normal, row.floored) for row in rows}
+
+
+async def test_an_account_comes_with_its_system_accounts(desk):
+    """Everything that a template may name beside it."""
+    await open_account(desk, WALLET)
+
+    assert set(await names(desk)) == {WALLET.name} | SYSTEM
+
+
+async def test_every_kind_has_its_side_and_its_floor(desk):
+    """Liabilities that belong to somebody never go below zero."""
+    await open_all(desk)
+
+    assert await names(desk) == {
+        "wallet:MALL/u1:CNY": (1, True),
+        "merchant_pending:mer_1:CNY": (1, True),
+        "clearing:sim:CNY": (-1, False),
+        "clearing:balance:CNY": (-1, False),
+        "refund_transit::CNY": (1, True),
+        "suspense::CNY": (1, False),
+        "fee_income::CNY": (1, False),
+        "channel_cost::CNY": (-1, False),
+    }
+
+
+async def test_opening_again_changes_nothing(desk):
+    """By the process that opened it, and by one that never saw it."""
+    await open_all(desk)
+    await booked(desk, posting("COLLECTED"))
+    before = await desk.db.rows("SELECT account_id, debit, credit FROM balance ORDER BY 1")
+
+    await open_account(desk, PENDING)
+    other = Desk(db=desk.db, clock=desk.clock, accounts=Accounts(desk.db))
+    await open_account(other, PENDING)
+
+    after = await desk.db.rows("SELECT account_id, debit, credit FROM balance ORDER BY 1")
+    assert before == after
+
+
+async def test_many_who_open_at_once_agree(desk, dsn):
+    """Two replicas, each with forty wallets of one line, half of them the same."""
+    async with Database(dsn) as db:
+        twin = Desk(db=db, clock=desk.clock, accounts=Accounts(db))
+        wallets = [Account(AccountKind.WALLET, f"MALL/u{n}", "CNY") for n in range(60)]
+
+        await asyncio.gather(
+            *(open_account(desk, wallet) for wallet in wallets[:40]),
+            *(open_account(twin, wallet) for wallet in wallets[20:]),
+        )
+
+        everything = [one.name for one in wallets] + sorted(SYSTEM)
+        assert set(await names(desk)) == set(everything)
+        assert await desk.accounts.ids(1, everything) == await twin.accounts.ids(1, everything)
+
+
+async def test_a_currency_must_exist(desk):
+    """Before anything is opened."""
+    with pytest.raises(Refused, match="currency unknown: currency_code=XYZ"):
+        await open_account(desk, Account(AccountKind.WALLET, "MALL/u1", "XYZ"))
+
+    assert await names(desk) == {}
+
+
+async def test_an_account_opened_elsewhere_is_found(desk):
+    """What was missing is looked for again, what was found is not."""
+    accounts = Accounts(desk.db)
+    assert await accounts.ids(1, [WALLET.name]) == [None]
+    await open_account(desk, WALLET)
+
+    [found] = await accounts.ids(1, [WALLET.name])
+    assert found is not None
+    looked = sum(desk.db.sizes()["find_account"].values())
+    assert await accounts.ids(1, [WALLET.name]) == [found]
+    assert sum(desk.db.sizes()["find_account"].values()) == looked
+
+
+async def test_what_is_forgotten_is_asked_for_again(desk):
+    """A process remembers so many names, and never takes a forgotten account for a missing one."""
+    await open_all(desk)
+    wanted = [WALLET.name, PENDING.name, FEES.name, SUSPENSE.name]
+    ids = await desk.accounts.ids(1, wanted)
+    small = Accounts(desk.db, names_max=2)
+
+    for _ in range(3):
+        assert await small.ids(1, wanted) == ids
+        assert await small.ids(1, wanted[::-1]) == ids[::-1]

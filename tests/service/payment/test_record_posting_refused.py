@@ -1,0 +1,38 @@
+"""Record a refused posting: a person has to look, once, and nothing else moves."""
+
+from payment.flow.record_posting_refused import record_posting_refused
+from payment.model import RefusedPosting
+from payment.states import PaymentState
+from tests.service.payment.scene import TRACE, cases_of, on_behalf_of, seed, the_payment, told
+
+
+async def test_a_refused_posting_opens_one_case(desk):
+    """The event may come twice, and again after somebody resolved the case."""
+    payment_no = await seed(desk)
+    refused = RefusedPosting(
+        template="COLLECTED",
+        source_no=payment_no,
+        app_id="mall",
+        trace_no=TRACE,
+        currency_code="CNY",
+        amount_minor=100,
+        refusal="CREDIT_ACCOUNT_BLOCKED",
+    )
+
+    with on_behalf_of():
+        first = await record_posting_refused(desk, refused=refused)
+        await desk.db.rows("UPDATE exception_case SET state = 'resolved'")
+        second = await record_posting_refused(desk, refused=refused)
+
+    assert (first, second) == (True, False)
+    assert await cases_of(desk, payment_no) == [("LEDGER_REFUSED", "resolved")]
+    [row] = await desk.db.rows("SELECT facts, app_id, trace_no FROM exception_case")
+    assert (row.app_id, row.trace_no) == ("mall", TRACE)
+    assert row.facts == {
+        "template": "COLLECTED",
+        "refusal": "CREDIT_ACCOUNT_BLOCKED",
+        "currency_code": "CNY",
+        "amount_minor": "100",
+    }
+    assert (await the_payment(desk, payment_no)).state is PaymentState.SUCCEEDED
+    assert await told(desk, payment_no) == []

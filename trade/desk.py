@@ -1,0 +1,71 @@
+"""What every flow of this service works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import grpc
+
+from mesh.batch import NotExecuted
+from mesh.call import BatchLink, StreamLink
+from mesh.clock import Clock, real_now
+from mesh.context import remaining
+from mesh.db import Database
+from mesh.door import Crew
+from mesh.numbers import Numbers
+from mesh.seal import Seal
+from mesh.tokens import Signer
+from tongbao.common.v1 import item_pb2, trace_pb2
+from trade.directory import Directory
+from trade.egress import Egress
+
+_TRACE_SECONDS = 3.0
+
+
+class TraceLink:
+    """A neighbour's ListTraceEntries. `stub` is any of their stubs, `request` its message."""
+
+    def __init__(self, stub: Any, request: Callable[..., Any], signer: Signer) -> None:
+        self._stub, self._request, self._signer = stub, request, signer
+
+    async def ask(self, *, app_id: str, trace_no: str) -> Sequence[trace_pb2.TraceEntry]:
+        """Return what the neighbour has of the trace. Raises NotExecuted when it is silent."""
+        left = remaining()
+        seconds = _TRACE_SECONDS if left is None else min(left, _TRACE_SECONDS)
+        context = item_pb2.ItemContext(app_id=app_id, trace_no=trace_no)
+        context.deadline.FromDatetime(real_now() + timedelta(seconds=seconds))
+        try:
+            answer = await self._stub.ListTraceEntries(
+                self._request(context=context),
+                timeout=seconds,
+                metadata=(("authorization", f"Bearer {self._signer.token()}"),),
+            )
+        except grpc.aio.AioRpcError as error:  # It changes nothing, so it may be asked again.
+            raise NotExecuted(f"ListTraceEntries: {error.details()}") from error
+        entries: Sequence[trace_pb2.TraceEntry] = answer.entries
+        return entries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """The first parameter of every flow.
+
+    `payments` and `refunds` lead to payment, `accounts` and `balances` to ledger, `traces`
+    to everybody who has a part of a trace, by service.
+    """
+
+    db: Database
+    clock: Clock
+    numbers: Numbers
+    crew: Crew
+    seal: Seal
+    directory: Directory
+    egress: Egress
+    payments: StreamLink[Any, Any]
+    refunds: StreamLink[Any, Any]
+    accounts: BatchLink[Any, Any]
+    balances: BatchLink[Any, Any]
+    traces: Mapping[str, TraceLink]

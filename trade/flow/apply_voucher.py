@@ -1,0 +1,35 @@
+"""Apply what the ledger has booked: a recharge is paid when the wallet has the money."""
+
+from __future__ import annotations
+
+from mesh.context import acting
+from tongbao.ledger.v1 import ledger_pb2
+from trade.desk import Desk
+from trade.flow._move import move_until_current
+from trade.model import Trade, TradeType
+from trade.store import kept
+
+RECHARGED = "RECHARGED"  # Name of the ledger's template.
+
+
+async def apply_voucher(desk: Desk, voucher: ledger_pb2.Voucher) -> Trade | None:
+    """Move the recharge that `voucher` books; return it as it is then.
+
+    Returns None for vouchers of other templates, which say nothing to a trade.
+    """
+    if voucher.template != RECHARGED:
+        return None
+    business_code, _, order_no = voucher.trace_no.partition("-")
+    app = await desk.directory.app_of(business_code)
+    assert app is not None, f"no app for {voucher.trace_no}"
+    seen = await kept.find_order(desk.db, app, order_no=order_no)
+    assert seen is not None, f"no trade for {voucher.trace_no}"
+    assert seen.type is TradeType.RECHARGE, f"{seen.trade_no} is no recharge"
+    assert acting().app_id in ("", app.app_id), f"{seen.trade_no} belongs to another app"
+
+    def after(trade: Trade) -> Trade:
+        return trade.after_voucher(voucher.source_no, now=desk.clock.now())
+
+    return await move_until_current(
+        desk, app_id=app.app_id, trade_no=seen.trade_no, after=after, seen=seen
+    )
