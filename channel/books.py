@@ -35,7 +35,7 @@ class Books:
 
         Refusals are remembered by the ledger, so the account must be open before.
         """
-        if False:
+        if (call.channel_code, call.currency_code) not in self._open:
             try:
                 await self.open_clearing(call.channel_code, call.currency_code)
             except Unknown as error:

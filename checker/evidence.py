@@ -114,8 +114,8 @@ class TradeNow:
     amount_minor: int
     refunded_minor: int
     currency_code: str
-    payment_no: str = ""
-    payment_state: str = ""
+    merchant_id: str = ""
+    user_no: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -150,7 +150,8 @@ async def _drive(
         wanted = plan(wish.orders, seed=wish.seed + world.runs, run=world.runs)
         await driver.drive(wanted, stage.simulator)
     teller.say("all orders are through; waiting until nothing moves any more")
-    left = await drain(Collector(stage, world), history.calls())
+    fresh = {order.trace_no for order in wanted}
+    left = await drain(Collector(stage, world), history.calls(), fresh=fresh)
     for what in left:
         teller.say(f"still open: {what}")
     return left

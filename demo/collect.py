@@ -82,8 +82,7 @@ class Collector:
         request = pb.GetTradeRequest(trade_no=trade_no)
         async with self._turn:
             answer = await self._callers[app].ask(self._stage.doors.trade.GetTrade, request)
-        trade, payment = answer.message.trade, answer.message.payment
-        view = trade_pb2.PaymentView.State.Name(payment.state).removeprefix("STATE_")
+        trade = answer.message.trade
         return TradeNow(
             trade_no=trade.trade_no,
             trace_no=trade.trace_no,
@@ -92,8 +91,8 @@ class Collector:
             amount_minor=trade.amount.minor_units,
             refunded_minor=trade.refunded_amount.minor_units,
             currency_code=trade.amount.currency_code,
-            payment_no=payment.payment_no,
-            payment_state=view if payment.payment_no else "",
+            merchant_id=trade.merchant_id,
+            user_no=trade.user_no,
         )
 
     async def _refund(self, app: str, refund_no: str) -> RefundNow:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from time import monotonic
 
 from checker.evidence import Call, Entry
@@ -16,12 +16,16 @@ _PENDING = frozenset({"PENDING"})
 
 
 async def drain(
-    collector: Collector, calls: Iterable[Call], *, within: float = WITHIN_S
+    collector: Collector,
+    calls: Iterable[Call],
+    *,
+    fresh: Container[str],
+    within: float = WITHIN_S,
 ) -> list[str]:
     """Return what is still open after `within` seconds; nothing as soon as all is quiet.
 
-    A trace is quiet when nothing in it waits for its next step and two looks at it show the
-    same: what the last event still causes comes between them.
+    A trace is quiet when nothing in it waits for its next step and, if it is `fresh`, two
+    looks at it show the same: what the last event still causes comes between them.
     """
     give_up = monotonic() + within
     loud: dict[str, Sequence[Entry] | None] = dict.fromkeys(call.trace_no for call in calls)
@@ -29,7 +33,8 @@ async def drain(
         traces = await asyncio.gather(*map(collector.trace, loud))
         before, loud = loud, {}
         for trace_no, entries in zip(before, traces, strict=True):
-            if waiting(entries) or entries != before[trace_no]:
+            changed = trace_no in fresh and entries != before[trace_no]
+            if changed or waiting(entries):
                 loud[trace_no] = entries
         if monotonic() > give_up:
             return [f"{trace_no}: {what}" for trace_no, entries in loud.items()

@@ -31,6 +31,10 @@ class Simulator:
         """Close the doors of `acquirer`, or open them again."""
         await self._post("outage", {"acquirer": acquirer, "on": on})
 
+    async def hang(self, acquirer: str, *, on: bool) -> None:
+        """Let every request to `acquirer` wait without an answer, or no longer."""
+        await self._post("hang", {"acquirer": acquirer, "on": on})
+
     async def truth(self) -> list[Movement]:
         """Return every order of every acquirer as it is, oldest first."""
         async with self._session.get(

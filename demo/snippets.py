@@ -21,7 +21,7 @@ def lines(
         "One order, whole, in time order, from all services:",
         f"  .venv/bin/tongbao call TradeService/GetTrace -d '{data}'{here}",
         f"  grpcurl -cacert {pem} {token} -d '{data}' {host}:{port} {method}",
-        f"  .venv/bin/buf curl --cacert {pem} {token} -d '{data}' https://{host}:{port}/{method}",
+        f"  .venv/bin/buf curl --protocol grpc --cacert {pem} {token} -d '{data}' https://{host}:{port}/{method}",
         "",
         f"logs     {home}/logs/<service>.log",
         f"traces   {home}/traces/<service>.jsonl; all: TONGBAO_TRACE_PPM=1000000",

@@ -127,17 +127,22 @@ async def make_world(
     world: World, doors: Doors, operator: Caller, acquirers: Sequence[Acquirer]
 ) -> None:
     """Make what is missing of the world. Raises CallFailed, StartError."""
-    await asyncio.gather(*(_put_channel(doors, operator, one) for one in acquirers))
+    await asyncio.gather(*(put_channel(doors, operator, one) for one in acquirers))
     for plan in APPS:
         if plan.name not in world.apps:
-            world.apps[plan.name] = await make_app(world, doors, operator, plan.name)
+            url = f"http://127.0.0.1:{world.webhook_port}/webhooks/{plan.name}"
+            world.apps[plan.name] = await make_app(
+                world.folder, doors, operator, plan.name, webhook_url=url
+            )
             world.save()
     await asyncio.gather(*(_furnish(world, doors, operator, plan) for plan in APPS))
     world.save()
 
 
-async def make_app(world: World, doors: Doors, operator: Caller, name: str) -> App:
-    """Make the app `name` with a key of its own. Raises CallFailed, StartError."""
+async def make_app(
+    folder: Path, doors: Doors, operator: Caller, name: str, *, webhook_url: str
+) -> App:
+    """Make the app `name`, with its key in `folder`. Raises CallFailed, StartError."""
     key = f"apps/{name}.key"
     answer = await operator.ask(
         doors.trade_ops.CreateApp,
@@ -145,8 +150,8 @@ async def make_app(world: World, doors: Doors, operator: Caller, name: str) -> A
             request_id=f"demo-app-{name}",
             business_code=name,
             name=f"{name} of the demo",
-            public_key_pem=_public_half(world.folder / key),
-            webhook_url=f"http://127.0.0.1:{world.webhook_port}/webhooks/{name}",
+            public_key_pem=_public_half(folder / key),
+            webhook_url=webhook_url,
         ),
     )
     if not answer.message.webhook_secret:
@@ -179,7 +184,8 @@ def _public_half(path: Path) -> str:
     )
 
 
-async def _put_channel(doors: Doors, operator: Caller, acquirer: Acquirer) -> None:
+async def put_channel(doors: Doors, operator: Caller, acquirer: Acquirer) -> None:
+    """Add the channel account of one provider, or change where it is."""
     await operator.ask(
         doors.channel_ops.PutChannelAccount,
         channel_pb.PutChannelAccountRequest(
@@ -205,7 +211,10 @@ async def _furnish(world: World, doors: Doors, operator: Caller, plan: AppPlan) 
         make_product(doors, operator, app, app.collect, kinds_pb2.TRADE_TYPE_COLLECT, both),
         make_product(doors, operator, app, app.recharge, kinds_pb2.TRADE_TYPE_RECHARGE, both[:1]),
         *(make_merchant(doors, operator, app, merchant) for merchant in plan.merchants),
-        *(open_wallet(world, doors, plan.name, user) for user in (*WALLET_USERS, DENIED_USER)),
+        *(
+            open_wallet(world.caller(plan.name), doors, user)
+            for user in (*WALLET_USERS, DENIED_USER)
+        ),
     )
     if plan is APPS[0]:
         await _set_limits(doors, operator, app)
@@ -252,10 +261,10 @@ async def make_merchant(doors: Doors, operator: Caller, app: App, plan: Merchant
     app.merchants[plan.name] = answer.message.merchant.merchant_id
 
 
-async def open_wallet(world: World, doors: Doors, app: str, user_no: str) -> None:
-    """Open the wallet of a user; nothing happens if it is open."""
+async def open_wallet(app: Caller, doors: Doors, user_no: str) -> None:
+    """Open the wallet of a user of `app`; nothing happens if it is open."""
     request = trade_pb.OpenWalletRequest(user_no=user_no, currency_code=CURRENCY)
-    await world.caller(app).ask(doors.trade.OpenWallet, request)
+    await app.ask(doors.trade.OpenWallet, request)
 
 
 async def _set_limits(doors: Doors, operator: Caller, app: App) -> None:

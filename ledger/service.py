@@ -27,27 +27,27 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    async def BatchPost(
+    async def BatchPost(  # noqa: N802
         self, request: pb.BatchPostRequest, context: Context
     ) -> pb.BatchPostResponse:
         """Books business events; see the contract."""
         return pb.BatchPostResponse(results=await each(request.items, self._post, pb.PostResult))
 
-    async def BatchOpenAccounts(
+    async def BatchOpenAccounts(  # noqa: N802
         self, request: pb.BatchOpenAccountsRequest, context: Context
     ) -> pb.BatchOpenAccountsResponse:
         """Opens accounts; see the contract."""
         results = await each(request.items, self._open_account, pb.OpenAccountResult)
         return pb.BatchOpenAccountsResponse(results=results)
 
-    async def BatchGetBalances(
+    async def BatchGetBalances(  # noqa: N802
         self, request: pb.BatchGetBalancesRequest, context: Context
     ) -> pb.BatchGetBalancesResponse:
         """Returns balances; see the contract."""
         results = await each(request.items, self._get_balance, pb.GetBalanceResult)
         return pb.BatchGetBalancesResponse(results=results)
 
-    async def ListTraceEntries(
+    async def ListTraceEntries(  # noqa: N802
         self, request: pb.ListTraceEntriesRequest, context: Context
     ) -> pb.ListTraceEntriesResponse:
         """Returns what the ledger has of a trace; see the contract."""
@@ -74,7 +74,7 @@ class LedgerOpsService(ops_grpc.LedgerOpsServiceServicer):
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    async def GetTrialBalance(
+    async def GetTrialBalance(  # noqa: N802
         self, request: ops.GetTrialBalanceRequest, context: Context
     ) -> ops.GetTrialBalanceResponse:
         """Returns the trial balance; see the contract."""
@@ -91,7 +91,7 @@ class LedgerOpsService(ops_grpc.LedgerOpsServiceServicer):
         ]
         return ops.GetTrialBalanceResponse(lines=lines)
 
-    async def ProveBook(
+    async def ProveBook(  # noqa: N802
         self, request: ops.ProveBookRequest, context: Context
     ) -> ops.ProveBookResponse:
         """Proves the books; see the contract."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ledger.model import Account, AccountKind, Entry, Posting, PostingResult, Voucher
+from ledger.model import NATURES, Account, AccountKind, Entry, Posting, PostingResult, Voucher
 from mesh.clock import to_timestamp
-from mesh.wire import money
+from mesh.wire import malformed, money
 from tongbao.common.v1 import trace_pb2
 from tongbao.ledger.v1 import ledger_pb2
 
@@ -51,9 +51,16 @@ def result_to_proto(result: PostingResult) -> ledger_pb2.PostingResult:
 
 
 def account_from_proto(message: ledger_pb2.AccountKey) -> Account:
-    """Return the record of `message`; the contract has checked that its kind is known."""
-    kind = ledger_pb2.AccountKind.Name(message.kind).removeprefix("ACCOUNT_KIND_")
-    return Account(AccountKind[kind], message.owner, message.currency_code)
+    """Return the record of `message`, whose kind the contract has checked.
+
+    Raises Malformed unless it has an owner exactly when its kind has owners.
+    """
+    kind = AccountKind[ledger_pb2.AccountKind.Name(message.kind).removeprefix("ACCOUNT_KIND_")]
+    if bool(message.owner) != NATURES[kind].owned:
+        problem = "must be empty" if message.owner else "must not be empty"
+        description = f"{problem} for the kind {kind.name}"
+        raise malformed("account.owner", rule="owner", description=description)
+    return Account(kind, message.owner, message.currency_code)
 
 
 def voucher_of(posting: Posting, create_time: datetime) -> ledger_pb2.Voucher:

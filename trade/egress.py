@@ -7,6 +7,7 @@ a name that answers differently the second time gains nothing (reliability.md T4
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import socket
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from yarl import URL
 SECONDS = 5.0  # For a whole try: name, connection, answer.
 _LOOK_UP_SECONDS = 2.0
 _PROBLEM_MAX = 300
+_NOT_PUBLIC = "its address is not public"
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -27,6 +29,9 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 class NotPublic(OSError):
     """A receiver is at an address that is not public."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EACCES, _NOT_PUBLIC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +86,8 @@ class Egress:
         try:
             async with asyncio.timeout(_LOOK_UP_SECONDS):
                 _require_public(await _look_up(target.host, port or 443))
-        except NotPublic as error:
-            return str(error)
+        except NotPublic:
+            return _NOT_PUBLIC
         except (OSError, TimeoutError, UnicodeError):
             return "its host is not found"
         return ""
@@ -128,7 +133,7 @@ def _require_public(addresses: list[Address]) -> None:
     for address in addresses:
         inner = _carried(address)
         if not inner.is_global or inner.is_multicast:
-            raise NotPublic("its address is not public")
+            raise NotPublic
 
 
 def _carried(address: Address) -> Address:

@@ -58,7 +58,7 @@ CREATE TABLE attempt (
 ) PARTITION BY RANGE (attempt_no);
 CREATE INDEX attempt_trace ON attempt (trace_no);
 CREATE INDEX attempt_due ON attempt (due_time) WHERE due_time IS NOT NULL;
-SELECT make_partitions('attempt', '2026-01-01', 24);
+SELECT make_partitions('attempt', 2026, 2);
 
 -- What providers told us unasked, as it came; written before we say that we have it.
 CREATE TABLE callback (

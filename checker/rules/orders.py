@@ -22,7 +22,7 @@ def _agree(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(order.trace_no, f"has {len(trace.trades)} trades")
             continue
         trade = trace.trades[0]
-        for what in (*_trade(order, trade, trace), *_shown(trade, evidence)):
+        for what in (*_trade(order, trade, trace), *_shown(order, trade, evidence)):
             yield Finding(order.trace_no, what)
         for payment in trace.payments:
             for what in _payment(payment, trade, trace):
@@ -49,13 +49,16 @@ def _trade(order: Order, trade: Entry, trace: Trace) -> Iterator[str]:
         yield f"is CREATED with {len(trace.payments)} payments"
 
 
-def _shown(trade: Entry, evidence: Evidence) -> Iterator[str]:
-    """GetTrade and GetTrace must show the same trade."""
-    now = evidence.trades.get(trade.number)
+def _shown(order: Order, trade: Entry, evidence: Evidence) -> Iterator[str]:
+    """GetTrade must show the trade of GetTrace, and the parties that the caller named."""
+    now, asked = evidence.trades.get(trade.number), order.first
     if now is None:
         yield f"has trade {trade.number}, which GetTrade does not know"
-    elif (now.state, now.amount_minor) != (trade.state, trade.amount_minor):
+        return
+    if (now.state, now.amount_minor) != (trade.state, trade.amount_minor):
         yield f"is {now.state} {now.amount_minor} for GetTrade, {trade.state} {trade.amount_minor}"
+    if (now.merchant_id, now.user_no) != (asked.merchant_id, asked.user_no):
+        yield f"is between {now.user_no!r} and {now.merchant_id!r}, not as its caller said"
 
 
 def _payment(payment: Entry, trade: Entry, trace: Trace) -> Iterator[str]:
@@ -84,6 +87,19 @@ def _charged(order: Entry, attempts: list[Entry]) -> Iterator[str]:
     for one in attempts:
         if (one.amount_minor, one.currency_code) != (order.amount_minor, order.currency_code):
             yield f"is of {_money(order)}, its attempt {one.number} of {_money(one)}"
+
+
+def _ordered(evidence: Evidence) -> Iterator[Finding]:
+    for order, trace in traces(evidence):
+        times = [_moment(entry.create_time) for entry in trace.entries]
+        if times != sorted(times):
+            yield Finding(order.trace_no, "is not in time order")
+
+
+def _moment(text: str) -> tuple[str, str]:
+    """Return RFC 3339 in UTC as something that sorts, however many decimals it has."""
+    seconds, _, decimals = text.rstrip("Z").partition(".")
+    return seconds, decimals.ljust(9, "0")
 
 
 def _refunds(evidence: Evidence) -> Iterator[Finding]:
@@ -130,6 +146,12 @@ def _money(one: Entry | object) -> str:
 
 
 RULES = (
+    Rule(
+        name="every trace is in time order",
+        unit="traces",
+        count=lambda evidence: sum(1 for _ in traces(evidence)),
+        check=_ordered,
+    ),
     Rule(
         name="trade = payment = channel in every trace",
         unit="traces",

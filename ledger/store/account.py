@@ -98,9 +98,9 @@ _FIND_ACCOUNT: Statement[_Named, Opened | None] = Statement(
     """,
 )
 
-# Many open the same system accounts at the same moment, so one batch may name an account
-# more than once: no keys, DISTINCT instead. Names are taken in order, so that two replicas
-# cannot deadlock. Who waited for a name that another replica took is told nothing.
+# Many open the same system accounts at the same moment, so there are no keys: one batch may
+# name an account more than once, and opens it once. Names are taken in order, so that two
+# replicas cannot deadlock. Who waited for a name that another replica took is told nothing.
 _OPEN_ACCOUNT: Statement[_NewAccount, int | None] = Statement(
     name="open_account",
     columns={
@@ -117,8 +117,7 @@ _OPEN_ACCOUNT: Statement[_NewAccount, int | None] = Statement(
     WITH i AS ({input}),
     new AS (
         INSERT INTO account (book_id, kind, owner, currency_code)
-        SELECT DISTINCT ON (book_id, name) book_id, kind, owner, currency_code
-        FROM i ORDER BY book_id, name
+        SELECT book_id, kind, owner, currency_code FROM i ORDER BY book_id, name
         ON CONFLICT DO NOTHING RETURNING account_id, book_id, name
     ),
     zero AS (

@@ -104,13 +104,10 @@ LEFT JOIN block p ON p.book_id = %(book_id)s AND p.block_no = n - 1
 ORDER BY n
 """
 
-# A voucher is whole when its entries are as many as it says, from its place on, and the last
-# one closes the chain (flag 1: linked to the next).
+# A voucher is whole when its entries are as many as it says, and begin where it says.
 _VOUCHERS = f"""
 WITH t AS (
-    SELECT txn, min(seq) AS seq, count(*) AS entries,
-           count(*) FILTER (WHERE flags & 1 = 0) AS ends
-    FROM ({_ENTRIES}) x GROUP BY txn
+    SELECT txn, min(seq) AS seq, count(*) AS entries FROM ({_ENTRIES}) x GROUP BY txn
 ),
 v AS (
     SELECT txn, seq, transfers FROM voucher
@@ -120,7 +117,7 @@ v AS (
 SELECT coalesce(v.txn, t.txn) AS txn, coalesce(v.transfers, 0) AS sealed,
        coalesce(t.entries, 0) AS found
 FROM t FULL JOIN v ON v.txn = t.txn
-WHERE (v.seq, v.transfers, 1) IS DISTINCT FROM (t.seq, t.entries, t.ends)
+WHERE (v.seq, v.transfers) IS DISTINCT FROM (t.seq, t.entries)
 ORDER BY coalesce(v.seq, t.seq)
 """
 

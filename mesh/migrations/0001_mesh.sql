@@ -67,20 +67,16 @@ CREATE TABLE dead_letter (
     PRIMARY KEY (consumer, batch_id, place)
 );
 
--- Wide tables are partitioned by their own number, which begins with the date: `months`
--- partitions from the month of `first`, and one for whatever fits none, which should stay
--- empty.
-CREATE FUNCTION make_partitions(parent text, first date, months integer) RETURNS void
+-- Wide tables are partitioned by their own number, which begins with the date: one partition a
+-- year from `first_year`, and one for whatever fits none, which should stay empty. A statement
+-- opens every partition and its indexes each time it runs, so there are few of them.
+CREATE FUNCTION make_partitions(parent text, first_year integer, years integer) RETURNS void
 LANGUAGE plpgsql AS $$
-DECLARE
-    month date := date_trunc('month', first);
 BEGIN
-    FOR _ IN 1..months LOOP
+    FOR year IN first_year .. first_year + years - 1 LOOP
         EXECUTE format(
             'CREATE TABLE IF NOT EXISTS %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)',
-            parent || to_char(month, '_YYYYMM'), parent,
-            to_char(month, 'YYYYMMDD'), to_char(month + interval '1 month', 'YYYYMMDD'));
-        month := month + interval '1 month';
+            parent || '_' || year, parent, year::text, (year + 1)::text);
     END LOOP;
     EXECUTE format(
         'CREATE TABLE IF NOT EXISTS %I PARTITION OF %I DEFAULT', parent || '_default', parent);

@@ -36,7 +36,7 @@ CREATE TABLE payment (
 ) PARTITION BY RANGE (payment_no);
 CREATE INDEX payment_trace ON payment (trace_no);
 CREATE INDEX payment_due ON payment (due_time) WHERE due_time IS NOT NULL;
-SELECT make_partitions('payment', '2026-01-01', 24);
+SELECT make_partitions('payment', 2026, 2);
 
 -- One row per amount on its way back. fee_minor is the part that our fee income pays.
 CREATE TABLE refund (
@@ -64,7 +64,7 @@ CREATE TABLE refund (
 ) PARTITION BY RANGE (refund_no);
 CREATE INDEX refund_trace ON refund (trace_no);
 CREATE INDEX refund_due ON refund (due_time) WHERE due_time IS NOT NULL;
-SELECT make_partitions('refund', '2026-01-01', 24);
+SELECT make_partitions('refund', 2026, 2);
 
 -- What a person has to resolve. The number is that of the order or attempt it is about.
 CREATE TABLE exception_case (

@@ -53,4 +53,4 @@ CREATE TABLE decision (
     CHECK (state = 'none' OR decision = 'pass')
 ) PARTITION BY RANGE (payment_no);
 CREATE INDEX decision_trace ON decision (trace_no, app_id);
-SELECT make_partitions('decision', '2026-01-01', 24);
+SELECT make_partitions('decision', 2026, 2);

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mesh.config import load
+from mesh.due import Due
 from mesh.items import answered
 from mesh.serve import Door, Service, running
 from tongbao.channel.v1 import attempt_pb2
@@ -66,6 +67,7 @@ class Script:
     get: Callable[[Any], Awaitable[Any]] = _got
     submit: Callable[[Any], Awaitable[Any]] = _submitted
     tasks: list[Callable[[Any], Awaitable[None]]] = field(default_factory=list)
+    due: list[Due[Any]] = field(default_factory=list)
     keys: dict[str, list[Any]] = field(default_factory=dict)
     crew: Any = None
 
@@ -103,6 +105,7 @@ def toy(script: Script) -> Service[Script]:
                 public=True,
             ),
         ],
+        due=script.due,
         tasks=script.tasks,
         apps=lambda _: keys_of,
     )
@@ -111,8 +114,9 @@ def toy(script: Script) -> Service[Script]:
 @asynccontextmanager
 async def playing(ground, database, script: Script, **settings: Any):
     """The toy in this process, on a schema that holds only what every schema has."""
-    dsn = database("channel", folder=SCHEMA)
-    async with ground.run(toy(script), database_dsn=dsn, **settings) as handle:
+    if "database_dsn" not in settings:
+        settings["database_dsn"] = database("channel", folder=SCHEMA)
+    async with ground.run(toy(script), **settings) as handle:
         yield handle
 
 

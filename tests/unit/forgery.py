@@ -190,7 +190,7 @@ class _Order:
     def refund(self, amount, *, share=0, state="SUCCEEDED"):
         refund = self.world.number("RF")
         pending, wallet = f"merchant_pending:{self.merchant}", f"wallet:MALL/{self.user}"
-        self.add("trade", "refund", refund, state, amount=amount)
+        self.add("trade", "refund", refund, state, amount=amount, fee_minor=share)
         self.add("payment", "refund", refund, state, amount=amount, fee_minor=share)
         self.book("REFUND_ASKED", refund, (pending, "refund_transit:", amount - share),
                   ("fee_income:", "refund_transit:", share))  # fmt: skip
@@ -234,7 +234,7 @@ class _Order:
         self.world.trades[self.trade_no] = TradeNow(
             trade_no=self.trade_no, trace_no=self.trace_no, state=self.state, version=3,
             amount_minor=self.amount, refunded_minor=self.refunded, currency_code=CNY,
-            payment_no=self.payment_no,
+            merchant_id=self.merchant, user_no=self.user,
         )  # fmt: skip
         if self.state == "PAID":
             self.webhook(self.trade_no, 3, self.state)

@@ -16,6 +16,7 @@ ONCE = "every business event is booked once"
 WALLETS = "every wallet holds what came in less what went out"
 SUSPENSE = "suspense is what moved for payments under review, to the minor unit"
 CLEARING = "every success and refund is cleared once, with the fee that was agreed"
+SNAPSHOTS = "fee and cost are what contract and channel account say, everywhere"
 SUMS = "the provider's truth = clearing, in sum at every acquirer"
 
 
@@ -152,6 +153,21 @@ def test_a_clearing_item_with_a_wrong_fact_is_found(truth, facts):
         truth, "MALL-qr", is_a("settlement", "clearing_item", clears="payment"), **facts
     )
     assert broken(forged) == {CLEARING}
+
+
+def test_a_refund_that_clears_another_fee_is_found(truth):
+    """The share that goes back is fixed when the refund is asked for."""
+    where = is_a("settlement", "clearing_item", clears="refund")
+    forged = changed(truth, "MALL-wallet", where, fee_minor=1, net_minor=999)
+    assert broken(forged) == {CLEARING}
+    forged = changed(truth, "MALL-wallet", is_a("trade", "refund"), fee_minor=1)
+    assert broken(forged) == {SNAPSHOTS}
+
+
+@pytest.mark.parametrize("facts", [{"fee_minor": 61}, {"cost_minor": 37}])
+def test_a_payment_that_notes_another_fee_or_cost_is_found(truth, facts):
+    """Trade's snapshot of the contract, channel's of the route."""
+    assert broken(changed(truth, "MALL-qr", is_a("payment", "payment"), **facts)) == {SNAPSHOTS}
 
 
 def test_a_payment_cleared_twice_is_found(truth):

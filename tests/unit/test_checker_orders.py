@@ -13,6 +13,7 @@ ATTEMPTS = "the provider's truth = our attempts, order by order"
 EFFECTS = "ledger = what happened, account by account, in every trace"
 TOLD = "what callers were told is still true"
 LAST = "what an app was told last is how things stand"
+ORDER = "every trace is in time order"
 DUE = "nothing is PROCESSING without a due time"
 
 TRADE, PAYMENT = is_a("trade", "trade"), is_a("payment", "payment")
@@ -73,6 +74,9 @@ def test_a_trade_that_get_trade_shows_otherwise_is_found(truth):
     assert {AGREE, LAST} <= broken(forged)
     forged = {number: one for number, one in truth.trades.items() if number != trade.trade_no}
     assert broken(replace(truth, trades=forged)) == {AGREE}
+    for other in ({"merchant_id": "mch_books"}, {"user_no": "u9"}):
+        forged = {**truth.trades, trade.trade_no: replace(trade, **other)}
+        assert broken(replace(truth, trades=forged)) == {AGREE}
 
 
 @pytest.mark.parametrize(
@@ -167,3 +171,15 @@ def test_an_open_trace_is_left_to_the_rule_about_timers(truth):
     )
     assert EFFECTS not in broken(open_one)
     assert broken(forged) == set() or EFFECTS in broken(forged)
+
+
+def test_a_trace_that_is_not_in_time_order_is_found(truth):
+    """Decimals of a second are compared as such, however many are written."""
+    times = ["2026-09-01T10:00:00Z", "2026-09-01T10:00:00.010Z", "2026-09-01T10:00:00.010500Z"]
+    for written, expected in ((times, set()), (times[::-1], {ORDER})):
+        entries = [
+            replace(entry, create_time=written[min(place, 2)])
+            for place, entry in enumerate(truth.traces["MALL-fill"])
+        ]
+        traces = {**truth.traces, "MALL-fill": tuple(entries)}
+        assert broken(replace(truth, traces=traces)) == expected

@@ -133,7 +133,7 @@ CREATE TABLE trade (
            OR fee_minor - fee_refunded_minor <= amount_minor - refunded_minor)
 ) PARTITION BY RANGE (trade_no);
 CREATE INDEX trade_due ON trade (due_time) WHERE due_time IS NOT NULL;
-SELECT make_partitions('trade', '2026-01-01', 24);
+SELECT make_partitions('trade', 2026, 2);
 
 CREATE TABLE refund (
     refund_no       text        COLLATE "C" PRIMARY KEY,
@@ -157,7 +157,7 @@ CREATE TABLE refund (
 ) PARTITION BY RANGE (refund_no);
 CREATE INDEX refund_trace ON refund (trace_no);
 CREATE INDEX refund_due ON refund (due_time) WHERE due_time IS NOT NULL;
-SELECT make_partitions('refund', '2026-01-01', 24);
+SELECT make_partitions('refund', 2026, 2);
 
 -- What apps are told: the committed state of a resource at a version, byte for byte what is
 -- sent. Written by the statement that moved the resource.

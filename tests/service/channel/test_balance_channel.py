@@ -99,6 +99,20 @@ async def test_a_lost_answer_is_asked_for_by_posting_again(world: World) -> None
     assert world.row(attempt.attempt_no, "sends") == (2,)
 
 
+async def test_a_refusal_at_the_door_takes_nothing_back_that_may_be_booked(world: World) -> None:
+    """The first posting was booked and its answer lost; the next one is not even tried."""
+    world.ledger.lose_answers = 1
+    attempt = await world.attempted(wallet())
+    world.ledger.decline = True
+
+    await eventually(lambda: world.row(attempt.attempt_no, "tries")[0] >= 1)
+    assert world.state(attempt.attempt_no) == "processing"
+
+    world.ledger.decline = False
+    await world.until(attempt.attempt_no, "succeeded")
+    assert len(world.ledger.booked) == 1
+
+
 async def test_without_a_ledger_the_wallet_leg_fails_for_good(
     ground: Ground, simulator: Simulator
 ) -> None:

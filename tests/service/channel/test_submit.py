@@ -1,10 +1,14 @@
 """A leg from its row to its answer."""
 
 import asyncio
+import json
+from datetime import UTC
 
 import psycopg
 import pytest
 
+from mesh.clock import real_now
+from tests.service.channel.providers import Provider, provider, signed
 from tests.service.channel.world import (
     BALANCE,
     FAILED,
@@ -214,6 +218,33 @@ async def test_an_end_that_is_known_is_answered_although_the_reply_is_missing(wo
     assert (await answer).state == SUCCEEDED
     assert not left.is_set()
     server.close()
+
+
+async def test_a_reply_after_the_callers_deadline_is_recorded(world: World) -> None:
+    """Nobody waits for it any more; it counts all the same, without any question."""
+    late = asyncio.Event()
+    item = leg(seconds=1)
+
+    async def reply_late(_: Provider, head: bytes, writer: asyncio.StreamWriter) -> None:
+        if head.startswith(b"GET"):
+            writer.close()  # Questions find out nothing.
+            return
+        await late.wait()
+        [[attempt_no, *_]] = world.attempts(item.leg_no)
+        said = {"charge_no": attempt_no, "state": "PENDING", "provider_no": "p", "qr_code": "late"}
+        writer.write(signed(head, json.dumps(said).encode()))
+
+    async with provider(reply_late) as late_one:
+        account = late_one.account
+        await world.put_account("sim-a", base_url=account.base_url, secret=account.secret)
+        attempt = await world.attempted(item)
+        assert (attempt.state, attempt.qr_code) == (PROCESSING, "")
+
+        deadline = item.context.deadline.ToDatetime(tzinfo=UTC)
+        await eventually(lambda: real_now() > deadline)
+        late.set()
+
+        await eventually(lambda: world.row(attempt.attempt_no, "qr_code") == ("late",))
 
 
 async def test_a_hung_provider_does_not_hold_up_a_wallet(world: World) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 import psycopg
 
+from tests.waiting import eventually
+
 LINKED, PENDING, POST, VOID = 1, 2, 4, 8
 SWEEP_DEBIT, SWEEP_CREDIT, PARTIAL, EXPIRY, RED = 16, 32, 64, 128, 256
 
@@ -99,3 +101,15 @@ def balance(connection, account_id):
 
 def connect(dsn):
     return psycopg.connect(dsn, autocommit=True)
+
+
+_WAITING = """
+SELECT count(*) FROM pg_stat_activity
+WHERE wait_event_type = 'Lock' AND datname = current_database()
+"""
+
+
+async def waiting(dsn, count):
+    """Return when so many connections wait for a lock."""
+    with connect(dsn) as watcher:
+        await eventually(lambda: watcher.execute(_WAITING).fetchone() == (count,))

@@ -10,6 +10,7 @@ from ledger.flow.open_account import open_account
 from ledger.model import Account, AccountKind
 from mesh.db import Database
 from mesh.errors import Refused
+from tests.service.ledger.books import connect, waiting
 from tests.service.ledger.events import FEES, PENDING, SUSPENSE, WALLET, booked, open_all, posting
 
 SYSTEM = {
@@ -80,6 +81,26 @@ async def test_many_who_open_at_once_agree(desk, dsn):
         everything = [one.name for one in wallets] + sorted(SYSTEM)
         assert set(await names(desk)) == set(everything)
         assert await desk.accounts.ids(1, everything) == await twin.accounts.ids(1, everything)
+
+
+async def test_an_account_that_opens_under_our_hands_is_found(desk, dsn):
+    """We wait for its name, and our statement cannot see who took it: we look once more."""
+    await open_all(desk)
+    late = Account(AccountKind.WALLET, "MALL/u9", "CNY")
+    with connect(dsn) as holder, holder.transaction():
+        [account_id] = holder.execute("""
+            WITH a AS (
+                INSERT INTO account (book_id, kind, owner, currency_code)
+                VALUES (1, 'wallet', 'MALL/u9', 'CNY') RETURNING account_id
+            )
+            INSERT INTO balance (account_id, book_id, normal, floor, currency_code)
+            SELECT account_id, 1, 1, 0, 'CNY' FROM a RETURNING account_id
+        """).fetchone()
+        opening = asyncio.create_task(open_account(desk, late))
+        await waiting(dsn, 1)
+    await opening
+
+    assert await desk.accounts.ids(1, [late.name]) == [account_id]
 
 
 async def test_a_currency_must_exist(desk):

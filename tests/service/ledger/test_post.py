@@ -12,7 +12,7 @@ from mesh.context import Acting, acting_as
 from mesh.db import Database
 from mesh.errors import Refused
 from mesh.numbers import Kind
-from tests.service.ledger.books import connect, uuid7
+from tests.service.ledger.books import connect, uuid7, waiting
 from tests.service.ledger.events import (
     CLEARING,
     FEES,
@@ -28,7 +28,6 @@ from tests.service.ledger.events import (
     published,
     standing,
 )
-from tests.waiting import eventually
 from tongbao.ledger.v1 import events_pb2
 
 COUNTS = """
@@ -231,7 +230,6 @@ async def test_of_two_contents_at_once_the_first_decides(desk):
 async def test_of_two_contents_at_two_replicas_the_first_decides(desk, dsn):
     """Both wait for the book; the second looks for refusals when it has it, not before."""
     events = await with_and_without_fee(desk)
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     async with Database(dsn) as db:
         twin = Desk(db=db, clock=desk.clock, accounts=desk.accounts)
         calls = []
@@ -239,10 +237,7 @@ async def test_of_two_contents_at_two_replicas_the_first_decides(desk, dsn):
             holder.execute("SELECT 1 FROM book FOR UPDATE")
             for count, one, event in zip((1, 2), (desk, twin), events, strict=True):
                 calls.append(asyncio.create_task(booked(one, event)))
-                with connect(dsn) as watcher:
-                    await eventually(
-                        lambda: watcher.execute(waiting).fetchone() == (count,)  # noqa: B023
-                    )
+                await waiting(dsn, count)
 
         answers = await asyncio.gather(*calls)
 

@@ -16,12 +16,10 @@ from tests.service.ledger.books import (
     post,
     resolve,
     transfer,
+    waiting,
 )
-from tests.waiting import eventually
 
 BANK, ANNE, BEN = 1, 2, 3
-
-_WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 
 
 def opened(database):
@@ -42,8 +40,7 @@ async def at_once(dsn, scripts):
     async with await psycopg.AsyncConnection.connect(dsn) as holder:
         await holder.execute("SELECT 1 FROM book FOR UPDATE")
         tasks = [asyncio.create_task(_post_all(dsn, script)) for script in scripts]
-        with connect(dsn) as watcher:
-            await eventually(lambda: watcher.execute(_WAITING).fetchone() == (len(scripts),))
+        await waiting(dsn, len(scripts))
     return await asyncio.gather(*tasks)
 
 

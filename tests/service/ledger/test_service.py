@@ -103,6 +103,23 @@ async def test_neighbours_open_post_and_read(ground):
         ]
 
 
+async def test_an_account_has_the_owner_its_kind_wants(ground):
+    """A wallet is somebody's, our fees are nobody's."""
+    async with ground.run("ledger") as ledger:
+        stub = LedgerServiceStub(ledger.channel("trade"))
+
+        assert await open_accounts(stub, key("WALLET"), key("FEE_INCOME", "mer_1"), WALLET) == [
+            "INVALID_FIELDS",
+            "INVALID_FIELDS",
+            "",
+        ]
+        assert await balances(stub, WALLET, key("FEE_INCOME"), key("WALLET")) == [
+            0,
+            0,
+            "INVALID_FIELDS",
+        ]
+
+
 async def test_a_trace_is_listed(ground):
     """For the app in the item's context."""
     async with ground.run("ledger") as ledger:

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 import psycopg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from psycopg.conninfo import make_conninfo
 
 from mesh.clock import Clock
 from mesh.config import load
@@ -33,8 +34,12 @@ NUMBERS = Numbers(CLOCK, node=7, lease=7)
 TRACE = "MALL-1"
 
 
-async def open_replica(stack: AsyncExitStack, dsn: str, folder):
-    """Return the desk of one more replica, closed with `stack`."""
+async def open_replica(stack: AsyncExitStack, dsn: str, folder, *, lock_timeout="20s"):
+    """Return the desk of one more replica, closed with `stack`.
+
+    It waits longer for locks than a real one, so that a race can be arranged on a slow machine.
+    """
+    dsn = make_conninfo(dsn, options=f"-c lock_timeout={lock_timeout}")
     db = await stack.enter_async_context(Database(dsn))
     runtime = Runtime(
         settings=load("payment", home=folder, socket_dir=folder, database_dsn=dsn),
@@ -175,6 +180,7 @@ async def cases_of(desk, number):
 async def holding(dsn, lock, *params, rolls_back=False):
     """Hold what `lock` locks inside the block; commit or roll back at its end."""
     async with await psycopg.AsyncConnection.connect(dsn) as holder:
+        await holder.execute("SET idle_in_transaction_session_timeout = 0")
         await holder.execute(lock, params)
         yield holder
         await (holder.rollback() if rolls_back else holder.commit())
@@ -185,7 +191,7 @@ async def waiting(dsn, count):
     sql = """SELECT count(*) FROM pg_stat_activity
              WHERE wait_event_type = 'Lock' AND datname = current_database()"""
     with psycopg.connect(dsn, autocommit=True) as watcher:
-        await eventually(lambda: watcher.execute(sql).fetchone() == (count,), within=1.8)
+        await eventually(lambda: watcher.execute(sql).fetchone() == (count,))
 
 
 async def race(dsn, count, calls, lock, *params, rolls_back=False):

@@ -1,5 +1,6 @@
 """Apply a result: whatever channel says, however often, in whatever order, beside whatever else."""
 
+import asyncio
 from itertools import permutations
 
 import pytest
@@ -9,6 +10,7 @@ from payment.model import AttemptState
 from payment.states import PaymentState
 from tests.service.payment.scene import (
     cases_of,
+    holding,
     on_behalf_of,
     published,
     race,
@@ -16,6 +18,7 @@ from tests.service.payment.scene import (
     the_payment,
     together,
     told,
+    waiting,
     word,
 )
 from tongbao.payment.v1 import events_pb2, payment_pb2
@@ -31,8 +34,8 @@ async def hear(desk, attempt, **named):
 
 OTHER = {"amount_minor": 90}
 REPORTED = {"reported_minor": 90}
+BOTH = {"amount_minor": 90, "reported_minor": 100}
 DOLLARS = {"currency_code": "USD"}
-AGAIN = {"attempt_no": "A2"}
 
 # What stands, what is said, what stands then, the event, the case.
 WORDS = [
@@ -44,6 +47,7 @@ WORDS = [
     ("processing", "review",     {},         "review",     "PaymentReviewed",  "AMOUNT_MISMATCH"),
     ("processing", "succeeded",  OTHER,      "review",     "PaymentReviewed",  "AMOUNT_MISMATCH"),
     ("processing", "succeeded",  REPORTED,   "review",     "PaymentReviewed",  "AMOUNT_MISMATCH"),
+    ("processing", "succeeded",  BOTH,       "review",     "PaymentReviewed",  "AMOUNT_MISMATCH"),
     ("processing", "succeeded",  DOLLARS,    "review",     "PaymentReviewed",  "AMOUNT_MISMATCH"),
     ("failed",     "succeeded",  {},         "review",     "PaymentReviewed",  "LATE_SUCCESS"),
     ("failed",     "succeeded",  OTHER,      "review",     "PaymentReviewed",  "LATE_SUCCESS"),
@@ -211,24 +215,33 @@ async def test_the_event_and_the_answer_at_once_move_it_once(replicas, dsn):
     assert await told(desks[0], payment_no) == ["PaymentSucceeded"]
 
 
-async def test_success_and_failure_at_once_do_not_lose_the_charge(replicas, dsn):
-    """Two replicas have read PROCESSING; whoever loses decides again on what there is then."""
+FIRST = [
+    # who is first          what the second one finds, and what was told
+    ("succeeded", "failed", PaymentState.SUCCEEDED, ["PaymentSucceeded"]),
+    ("failed", "succeeded", PaymentState.REVIEW, ["PaymentFailed", "PaymentReviewed"]),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "then", "events"), FIRST)
+async def test_whoever_loses_a_race_decides_anew(replicas, dsn, first, second, then, events):
+    """Two replicas have read PROCESSING; locks are given in the order of asking."""
     desks = await replicas(2)
     payment_no = await seed(desks[0], state="processing")
     seen = await the_payment(desks[0], payment_no)
-    said = zip(desks, ("succeeded", "failed"), strict=True)
-    calls = [hear(desk, word(payment_no, state), seen=seen) for desk, state in said]
+    calls = []
+    async with holding(dsn, HOLD, payment_no):
+        for desk, said in zip(desks, (first, second), strict=True):
+            call = hear(desk, word(payment_no, said), seen=seen)
+            calls.append(asyncio.create_task(call))
+            await waiting(dsn, len(calls))
+    winner, loser = await asyncio.gather(*calls)
 
-    await race(dsn, 2, calls, HOLD, payment_no)
-
+    assert (winner.state, loser.state) == (first, then)
     row = await the_payment(desks[0], payment_no)
-    events = await told(desks[0], payment_no)
-    if row.state is PaymentState.SUCCEEDED:
-        assert events == ["PaymentSucceeded"]
-    else:
-        assert row.state is PaymentState.REVIEW
-        assert events == ["PaymentFailed", "PaymentReviewed"]
-        assert await cases_of(desks[0], payment_no) == [("LATE_SUCCESS", "open")]
+    assert (row.state, row.version) == (loser.state, loser.version)
+    assert await told(desks[0], payment_no) == events
+    kinds = [("LATE_SUCCESS", "open")] if then is PaymentState.REVIEW else []
+    assert await cases_of(desks[0], payment_no) == kinds
 
 
 async def test_a_late_success_after_a_refusal_to_submit_is_a_case(desk):

@@ -1,6 +1,7 @@
 """Create a payment: one number, one payment, one charge, however often it is sent."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import psycopg
@@ -12,6 +13,7 @@ from payment.flow import _neighbours
 from payment.states import PaymentState
 from tests.service.payment.scene import (
     holding,
+    open_replica,
     pay,
     payment_item,
     published,
@@ -128,13 +130,15 @@ async def test_silence_leaves_a_payment_where_it_is_and_due(desk, neighbours, na
     assert await told(desk, item.payment_no) == []
 
 
-async def test_a_payment_that_exists_is_not_told_as_not_executed(desk, dsn, neighbours):
+async def test_a_payment_that_exists_is_not_told_as_not_executed(dsn, neighbours):
     """The move after risk's answer cannot get its lock: the caller gets the open payment.
 
     Told NOT_EXECUTED it would take the payment for one that never was, and try another.
     """
     item = payment_item()
-    async with await psycopg.AsyncConnection.connect(dsn) as holder:
+    async with AsyncExitStack() as stack:
+        desk = await open_replica(stack, dsn, neighbours.folder, lock_timeout="100ms")
+        holder = await stack.enter_async_context(await psycopg.AsyncConnection.connect(dsn))
 
         async def locks_and_passes(asked):
             hold = "SELECT 1 FROM payment WHERE payment_no = %s FOR UPDATE"

@@ -10,6 +10,8 @@ from tests.service.payment.scene import (
     refund,
     refund_item,
     seed,
+    the_payment,
+    the_refund,
     word,
 )
 from tongbao.channel.v1 import attempt_pb2
@@ -75,3 +77,12 @@ async def test_a_trace_of_another_app_is_empty(desk):
 
     assert await entries_of(desk, app_id="shop") == []
     assert await entries_of(desk, trace_no="MALL-2") == []
+
+
+async def test_what_another_app_owns_does_not_exist(desk):
+    """Not by its number either."""
+    payment = await pay(desk, payment_item())
+    given = await refund(desk, refund_item(payment.payment_no, 60))
+
+    assert await the_payment(desk, payment.payment_no, app_id="shop") is None
+    assert await the_refund(desk, given.refund_no, app_id="shop") is None

@@ -22,11 +22,12 @@ from tongbao.payment.v1.events_pb2 import PaymentFailed, PaymentReviewed, Paymen
 
 @pytest.fixture
 async def reserved(risk):
-    """One payment of 60 out of a limit of 100."""
+    """One payment of 60 out of a limit of 100; no event of it may end as a dead letter."""
     await put_limit(risk, 100)
     item = payment(60)
     await decisions(risk, item)
-    return item
+    yield item
+    assert risk.dead_letters() == []
 
 
 async def test_a_charged_payment_keeps_its_amount(ground, risk, reserved):
@@ -39,13 +40,14 @@ async def test_a_charged_payment_keeps_its_amount(ground, risk, reserved):
 
 async def test_a_failed_payment_gives_its_amount_back_once(ground, risk, reserved):
     """However often the event comes: twice in one batch, and again in another."""
-    await decisions(risk, payment(40))
+    await put_limit(risk, 1_000)
+    await decisions(risk, payment(900))
     failed = PaymentFailed(payment=ended(reserved))
     for happened in ([failed, failed], [failed]):
         await risk.applied(await ground.tell("payment", *happened))
-        assert used(risk) == [40]
+        assert used(risk) == [900]
     assert state_of(risk, reserved) == "released"
-    assert await decisions(risk, payment(60)) == [(PASS, "")]
+    assert await decisions(risk, payment(100)) == [(PASS, "")]
 
 
 async def test_a_released_payment_stays_released(ground, risk, reserved):

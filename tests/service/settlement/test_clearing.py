@@ -44,6 +44,7 @@ async def test_the_same_event_makes_one_item(ground, settlement, items, paid, re
     await settlement.applied(await ground.tell("payment", paid()))
     assert [number for number in items() if number in both] == both
     assert len(items()) == 3
+    assert settlement.dead_letters() == []
 
 
 async def test_a_later_version_of_the_same_success_changes_nothing(ground, settlement, paid):
@@ -53,6 +54,7 @@ async def test_a_later_version_of_the_same_success_changes_nothing(ground, settl
     for event in (first, second):
         await settlement.applied(await ground.tell("payment", event))
     assert settlement.rows("SELECT fee_minor, version FROM clearing_item") == [(60, 1)]
+    assert settlement.dead_letters() == []
 
 
 async def test_only_what_a_merchant_is_owed_is_cleared(ground, settlement, items, paid):
@@ -119,6 +121,7 @@ async def test_a_crash_between_effect_and_acknowledgement_does_no_harm(ground, p
     async with ground.run("settlement") as settlement:
         await settlement.applied(batch)
         assert settlement.rows(count) == [(1,)]
+        assert settlement.dead_letters() == []
 
 
 @pytest.mark.parametrize(

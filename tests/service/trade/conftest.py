@@ -2,20 +2,18 @@
 
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-import psycopg
 from mesh.config import services
 from mesh.embedded import Nats, Postgres, prepare_database
 from mesh.migrate import migrate
-from tests.service.trade.neighbours import Neighbours
 from tests.service.trade.receiver import Receiver
-from tests.service.trade.shop import Shop, World
+from tests.service.trade.shop import Shop, World, running
 from tests.services import Ground, open_ground
 
 _SHARED = "trade_shared"
@@ -32,7 +30,7 @@ async def shared_world(postgres: Postgres) -> AsyncIterator[World]:
         async with (
             Nats(Path(folder), services=services()) as nats,
             open_ground(nats=nats, database=lambda name: dsns[name]) as ground,
-            _running(ground) as world,
+            running(ground) as world,
         ):
             yield world
     with psycopg.connect(make_conninfo(postgres.admin_dsn), autocommit=True) as admin:
@@ -51,7 +49,7 @@ def world(shared_world: World) -> Iterator[World]:
 @pytest.fixture
 async def fresh(ground: Ground) -> AsyncIterator[World]:
     """A service of this test's own: its clock may be shifted, its neighbours may fall."""
-    async with _running(ground) as world:
+    async with running(ground) as world:
         yield world
 
 
@@ -66,12 +64,3 @@ async def receiver() -> AsyncIterator[Receiver]:
     """Where webhooks go."""
     async with Receiver() as one:
         yield one
-
-
-@asynccontextmanager
-async def _running(ground: Ground) -> AsyncIterator[World]:
-    async with (
-        ground.run("trade", egress_allow_private=True) as trade,
-        Neighbours(trade.settings.socket_dir) as neighbours,
-    ):
-        yield World(ground, trade, neighbours)

@@ -232,7 +232,7 @@ class Neighbours:
             "channel": channel_service_pb2_grpc.add_ChannelServiceServicer_to_server,
             "settlement": settlement_service_pb2_grpc.add_SettlementServiceServicer_to_server,
         }
-        server = grpc.aio.server()
+        server = grpc.aio.server(options=[("grpc.http2.min_ping_interval_without_data_ms", 5000)])
         adds[name](getattr(self, name), server)
         server.add_insecure_port(f"unix:{self.folder / name}.sock")
         await server.start()

@@ -4,21 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from dataclasses import dataclass, field
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc
+import psycopg
 
+from mesh.clock import real_now
+from mesh.context import Acting, acting_as, within
+from mesh.db import Database
+from mesh.events import pack
+from mesh.numbers import lease_numbers
+from mesh.serve import Runtime
 from mesh.tokens import Signer
+from mesh.wire import fingerprint
 from tests.service.trade.neighbours import Neighbours
 from tests.services import App, Ground, Handle, info_of
-from tongbao.common.v1 import kinds_pb2, money_pb2
-from tongbao.trade.v1 import setup_pb2
+from tongbao.common.v1 import event_pb2, kinds_pb2, money_pb2, options_pb2
+from tongbao.ledger.v1 import events_pb2 as ledger_events
+from tongbao.ledger.v1 import ledger_pb2
+from tongbao.trade.v1 import setup_pb2, trade_pb2
 from tongbao.trade.v1 import trade_ops_service_pb2 as ops
-from tongbao.trade.v1 import trade_pb2, trade_service_pb2
 from tongbao.trade.v1 import trade_service_pb2 as pb
 from tongbao.trade.v1.trade_ops_service_pb2_grpc import TradeOpsServiceStub
 from tongbao.trade.v1.trade_service_pb2_grpc import TradeServiceStub
+from trade.desk import Desk
+from trade.directory import Directory
+from trade.flow.create_refund import create_refund
+from trade.flow.pay_trade import Paid, pay_trade
+from trade.service import SERVICE
+from trade.wire import order_from_proto, try_from_proto
 
 QR, BALANCE = kinds_pb2.TOOL_QR_PAYER, kinds_pb2.TOOL_BALANCE
 COLLECT, RECHARGE = kinds_pb2.TRADE_TYPE_COLLECT, kinds_pb2.TRADE_TYPE_RECHARGE
@@ -179,6 +197,8 @@ class World:
     ground: Ground
     trade: Handle
     neighbours: Neighbours
+    desk: Desk
+    stack: AsyncExitStack
     ops: TradeOpsServiceStub = field(init=False)
 
     def __post_init__(self) -> None:
@@ -192,9 +212,40 @@ class World:
     def ledger(self):
         return self.neighbours.ledger
 
+    async def replicas(self, count: int) -> list[Desk]:
+        """Desks that share nothing with each other but rows and neighbours."""
+        desks = []
+        for _ in range(count):
+            db = await self.stack.enter_async_context(Database(self.trade.dsn))
+            numbers = await lease_numbers(db, self.desk.clock)
+            desk = replace(self.desk, db=db, numbers=numbers, directory=Directory(db))
+            desks.append(desk)
+        return desks
+
     async def tell(self, source: str, *events: Any) -> None:
         """Publish events as a neighbour does; return when their effects are durable."""
         await self.trade.applied(await self.ground.tell(source, *events))
+
+    async def book(self, trade: Trade, *, template: str = "RECHARGED") -> None:
+        """Say as the ledger does that the trade's payment is in the books."""
+        booked = ledger_pb2.Voucher(
+            template=template,
+            source_no=trade.payment_no,
+            trace_no=trade.trace_no,
+            amount=trade.amount,
+        )
+        number, batch_id = str(uuid.uuid4()), f"ledger-{serial()}"
+        event = pack(
+            ledger_events.VoucherPosted(voucher=booked),
+            number=number,
+            version=1,
+            app_id=trade.app_id,
+            trace_no=trade.trace_no,
+            time=real_now(),
+        )
+        head = event_pb2.EventBatch(batch_id=batch_id).SerializeToString()
+        await self.ground.publish("ledger", head + event)
+        await self.trade.applied(batch_id)
 
     async def shop(self, **terms: Any) -> Shop:
         """A new business line with a product of each type, one merchant and user u1's wallet."""
@@ -258,6 +309,71 @@ class World:
             )
         )
         return made.merchant.merchant_id
+
+
+@asynccontextmanager
+async def running(ground: Ground, *, egress_allow_private: bool = True) -> AsyncIterator[World]:
+    """The service in this process, its neighbours on their sockets."""
+    desks: list[Desk] = []
+
+    @asynccontextmanager
+    async def opens(runtime: Runtime) -> AsyncIterator[Desk]:
+        async with SERVICE.opens(runtime) as desk:
+            desks.append(desk)
+            yield desk
+
+    service = replace(SERVICE, opens=opens)
+    async with (
+        ground.run(service, egress_allow_private=egress_allow_private) as trade,
+        Neighbours(trade.settings.socket_dir) as neighbours,
+        AsyncExitStack() as stack,
+    ):
+        yield World(ground, trade, neighbours, desks[0], stack)
+
+
+@contextmanager
+def calling(shop: Shop, *, seconds: float = 20.0) -> Iterator[None]:
+    """Act as the door does for a call of the shop's app."""
+    owner = Acting(app_id=shop.app.app_id, role=options_pb2.ROLE_APP)
+    with acting_as(owner), within(seconds):
+        yield
+
+
+async def pay_at(desk: Desk, shop: Shop, request: pb.PayTradeRequest) -> Paid:
+    """PayTrade at one replica."""
+    is_new = request.WhichOneof("target") == "new_trade"
+    order = order_from_proto(request.new_trade) if is_new else None
+    with calling(shop):
+        return await pay_trade(
+            desk, try_from_proto(request), trade_no=request.trade_no, order=order
+        )
+
+
+async def refund_at(desk: Desk, shop: Shop, request: pb.CreateRefundRequest) -> Any:
+    """CreateRefund at one replica."""
+    with calling(shop):
+        return await create_refund(
+            desk,
+            refund_order_no=request.refund_order_no,
+            fingerprint=fingerprint(request),
+            trade_no=request.trade_no,
+            amount_minor=request.amount.minor_units,
+            currency_code=request.amount.currency_code,
+            cause=request.cause,
+        )
+
+
+@asynccontextmanager
+async def holding(world: World, sql: str, **params: Any) -> AsyncIterator[Any]:
+    """Run `sql` in a transaction that is open during the block, and rolled back after it.
+
+    Yields the connection: whoever commits it lets the others see what was done.
+    """
+    async with await psycopg.AsyncConnection.connect(world.trade.dsn) as connection:
+        await connection.execute("SET idle_in_transaction_session_timeout = 0")
+        await connection.execute(sql, params)
+        yield connection
+        await connection.rollback()
 
 
 async def together(*calls: Any) -> list[Any]:

@@ -1,0 +1,75 @@
+"""The whole platform for a test: every process for real, driven and judged as the demo does."""
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from checker.rules import ALL
+from checker.verdict import judge
+from demo.collect import Collector
+from demo.drain import drain
+from demo.drive import Driver, Tally
+from demo.history import History
+from demo.journal import Journal
+from demo.plan import plan
+from demo.receiver import Receiver
+from demo.stage import Stage, open_stage
+from demo.world import World, make_world, open_world
+from mesh.config import load
+from mesh.embedded.places import Ports
+from mesh.supervisor import Supervisor
+
+SMALL = {"shared_buffers": "128MB", "max_wal_size": "1GB"}
+DRAIN_S = 100.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platform:
+    """What a test has of it."""
+
+    mesh: Supervisor
+    stage: Stage
+    world: World
+    history: History
+    receiver: Receiver
+
+    async def drive(self, orders, *, seed):
+        """Drive as many orders of every story; return what failed as a call."""
+        tally = Tally()
+        self.world.runs += 1
+        driver = Driver(self.stage.doors, self.world, self.history, tally=tally)
+        await driver.drive(plan(orders, seed=seed, run=self.world.runs), self.stage.simulator)
+        return tally
+
+    async def verdicts(self):
+        """Wait until all is quiet; return what the checker says, a line each."""
+        collector = Collector(self.stage, self.world)
+        left = await drain(collector, self.history.calls(), within=DRAIN_S)
+        assert left == []
+        evidence = await collector.evidence(self.history, self.receiver)
+        return [line for verdict in judge(ALL, evidence) for line in verdict.lines()]
+
+
+@asynccontextmanager
+async def open_platform(home):
+    """Bring everything up in `home`, with the demo's world in it; take it down afterwards."""
+    settings = load(home=home)
+    async with AsyncExitStack() as stack:
+        mesh = await stack.enter_async_context(Supervisor(settings=settings, options=SMALL))
+        stage = await stack.enter_async_context(open_stage(settings, lambda event: None))
+        world = open_world(home, webhook_port=Ports(home).port("webhooks"))
+        journal = Journal(world.folder / "webhooks.jsonl")
+        stack.callback(journal.close)
+        receiver = Receiver(journal, port=world.webhook_port, secrets={})
+        await stack.enter_async_context(receiver)
+        await make_world(world, stage.doors, stage.operator, stage.acquirers)
+        receiver.secrets.update({name: app.webhook_secret for name, app in world.apps.items()})
+        history = History(world.folder / "history.jsonl")
+        stack.callback(history.close)
+        yield Platform(mesh=mesh, stage=stage, world=world, history=history, receiver=receiver)
+
+
+async def settled(calls):
+    """Return how many of the tasks `calls` have ended, after the loop has come round."""
+    await asyncio.sleep(0)
+    return sum(call.done() for call in calls)
