@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, dataclass
 from time import monotonic
 from typing import Annotated, Any
@@ -34,6 +34,8 @@ from mesh.cli.output import AsJson, Home
 from mesh.config import Settings, load
 from mesh.embedded.places import Ports, StartError, make_home
 from mesh.supervisor import Event, read_state
+
+_REFUSED_MAX = 2  # Webhooks that are refused at first: the ladder's first rung takes 15 s.
 
 
 def demo(
@@ -67,6 +69,8 @@ def demo(
     wish = _Wish(orders=max(orders, 1), seed=seed, stays=not exit_after_check, as_json=as_json)
     try:
         return asyncio.run(_play(load(home=home), wish))
+    except asyncio.CancelledError:  # SIGTERM.
+        raise KeyboardInterrupt from None
     except (CallFailed, aiohttp.ClientError, Damaged, OSError) as error:
         raise StartError(
             "the demo broke off",
@@ -91,7 +95,7 @@ async def _play(settings: Settings, wish: _Wish) -> int:
     async with AsyncExitStack() as stack:
         stage = await stack.enter_async_context(open_stage(settings, _telling(teller)))
         up_s = monotonic() - began
-        world, receiver = await _prepare(stack, stage)
+        world, receiver = await _prepare(stack, stage, refuse=min(wish.orders // 50, _REFUSED_MAX))
         history = History(world.folder / "history.jsonl")
         stack.callback(history.close)
         teller.say("the world is there: " + _world_line(world))
@@ -117,8 +121,8 @@ async def _play(settings: Settings, wish: _Wish) -> int:
     return 0 if told["ok"] else 1
 
 
-async def _prepare(stack: AsyncExitStack, stage: Stage) -> tuple[World, Receiver]:
-    """Make the world and open the receiver of its webhooks."""
+async def _prepare(stack: AsyncExitStack, stage: Stage, *, refuse: int) -> tuple[World, Receiver]:
+    """Make the world and open the receiver of its webhooks, which refuses the first of them."""
     home = stage.settings.home
     world = open_world(home, webhook_port=0)
     if not world.webhook_port:
@@ -127,7 +131,7 @@ async def _prepare(stack: AsyncExitStack, stage: Stage) -> tuple[World, Receiver
     world.save()
     journal = Journal(world.folder / "webhooks.jsonl")
     stack.callback(journal.close)
-    receiver = Receiver(journal, port=world.webhook_port, secrets={})
+    receiver = Receiver(journal, port=world.webhook_port, secrets={}, refuse=refuse)
     await stack.enter_async_context(receiver)
     await make_world(world, stage.doors, stage.operator, stage.acquirers)
     receiver.secrets.update({name: app.webhook_secret for name, app in world.apps.items()})
@@ -193,7 +197,8 @@ async def _stay(stage: Stage, history: History, teller: Teller) -> None:
     ):
         teller.write(line)
     teller.write("\nAll is up. Ctrl-C stops it.")
-    await asyncio.Event().wait()
+    with suppress(asyncio.CancelledError):  # That is how Ctrl-C and SIGTERM arrive here.
+        await asyncio.Event().wait()
 
 
 def _as_dict(verdict: Verdict) -> dict[str, Any]:

@@ -22,16 +22,20 @@ from demo.journal import Journal
 from mesh.clock import real_seconds
 
 TOLERANCE_SECONDS = 300
-REFUSED_FIRST = 2  # So many first deliveries are answered with 500, so that they are repeated.
 
 
 class Receiver:
-    """A web server on loopback. `secrets` are the apps' by name, as CreateApp told them."""
+    """A web server on loopback. `secrets` are the apps' by name, as CreateApp told them.
 
-    def __init__(self, journal: Journal, *, port: int, secrets: Mapping[str, str]) -> None:
+    So many first deliveries as `refuse` says are answered with 500, so that they are repeated.
+    """
+
+    def __init__(
+        self, journal: Journal, *, port: int, secrets: Mapping[str, str], refuse: int = 0
+    ) -> None:
         self.secrets = dict(secrets)
         self.came = 0
-        self.refused = 0
+        self._refuse = refuse
         self._journal, self._port = journal, port
         self._seen: set[str] = set()
         server = web.Server(self._answer, access_log=None)
@@ -62,8 +66,8 @@ class Receiver:
         first = webhook_id not in self._seen
         self._seen.add(webhook_id)
         status = 200 if signed else 401
-        if signed and first and self.refused < REFUSED_FIRST:
-            self.refused += 1
+        if signed and first and self._refuse:
+            self._refuse -= 1
             status = 500
         text = body.decode("utf-8", "backslashreplace")
         line = webhooks.line(

@@ -5,14 +5,16 @@ JetStream lost after that are noticed and published again (reliability.md §4.1)
 that was made anew, one that ends before what we know, one that refuses the sequence we
 expect. One relay per service works at a time; a paused former one does no harm, because
 message ids and expected sequences keep it from writing twice.
+
+What many statements wrote meanwhile travels in one message (docs/decisions/0008).
 """
 
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 import nats.errors
 import psycopg
@@ -25,7 +27,8 @@ from mesh.telemetry import OUTBOX_BACKLOG, STREAM_LOSSES
 from tongbao.common.v1 import event_pb2
 
 ROWS_MAX = 200
-ATOMIC_ROWS_MIN = 50  # Below, single publishes are cheaper than a batch's fixed cost.
+PACK_BYTES_MAX = 256 * 1024  # About 500 events. A row is larger than this only alone.
+GATHER_SECONDS = 0.01  # Between two messages, so that under load each carries many rows.
 _LOOK_SECONDS = 1.0  # How often the stream is compared with what we believe of it.
 _POLL_SECONDS = 0.5  # When nobody woke us: rows of another replica.
 _TROUBLE_SECONDS = 0.2
@@ -47,13 +50,10 @@ ON CONFLICT (stream) DO UPDATE SET incarnation = excluded.incarnation,
 _FORGET_ALL = "UPDATE outbox SET sequence = NULL WHERE sequence IS NOT NULL"
 _FORGET_AFTER = "UPDATE outbox SET sequence = NULL WHERE sequence > %(sequence)s"
 _PUBLISHED = """
-WITH i AS (
-    SELECT id, sequence FROM unnest(%(ids)s::bigint[], %(sequences)s::bigint[]) AS x (id, sequence)
-),
-marked AS (
-    UPDATE outbox o SET sequence = i.sequence FROM i WHERE o.outbox_id = i.id
+WITH marked AS (
+    UPDATE outbox SET sequence = %(sequence)s WHERE outbox_id = ANY(%(ids)s)
 )
-UPDATE relay_state SET sequence = greatest(sequence, %(last)s) WHERE stream = %(stream)s
+UPDATE relay_state SET sequence = greatest(sequence, %(sequence)s) WHERE stream = %(stream)s
 """
 
 
@@ -119,7 +119,8 @@ class _Session:
             rows = await cursor.fetchall()
             OUTBOX_BACKLOG.set(len(rows))
             if rows:
-                await self._publish(rows)
+                await self._publish(_pack(rows))
+                await asyncio.sleep(GATHER_SECONDS)
             else:
                 await self._rest()
 
@@ -156,71 +157,45 @@ class _Session:
             log.error("stream_lost_messages", stream=self._stream, rows=lost, problem=problem)
 
     async def _publish(self, rows: Sequence[tuple[int, bytes]]) -> None:
-        """Publish `rows` in order and keep where JetStream has them."""
+        """Publish `rows` as one message, in order, and keep where JetStream has it."""
+        ids = [outbox_id for outbox_id, _ in rows]
+        batch_id = batch_id_of(self._service, ids)
+        headers = {
+            "Nats-Msg-Id": batch_id,
+            "Nats-Expected-Last-Sequence": str(self._sequence),
+        }
+        # Concatenating messages merges them: the id goes in front, nothing is parsed.
+        head = event_pb2.EventBatch(batch_id=batch_id).SerializeToString()
+        message = head + b"".join(events for _, events in rows)
         try:
-            if len(rows) >= ATOMIC_ROWS_MIN:
-                sequences = await self._publish_atomically(rows)
-            else:
-                sequences = [await self._publish_one(row) for row in rows]
+            answer = await streams.ask(self._client, self._subject, message, headers)
         except streams.StreamError as error:
             if error.code not in streams.WRONG_SEQUENCE:
                 raise
             self._look_at = 0.0  # Loss, or a former leader was quicker: look before we go on.
             return
-        await self._connection.execute(
-            _PUBLISHED,
-            {
-                "ids": [outbox_id for outbox_id, _ in rows],
-                "sequences": sequences,
-                "last": max(sequences),
-                "stream": self._stream,
-            },
-        )
-
-    async def _publish_one(self, row: tuple[int, bytes]) -> int:
-        headers = {
-            "Nats-Msg-Id": self._batch_id(row[0]),
-            "Nats-Expected-Last-Sequence": str(self._sequence),
-        }
-        answer = await streams.ask(self._client, self._subject, self._message(row), headers)
-        return self._acknowledged(int(answer["seq"]))
-
-    def _acknowledged(self, sequence: int) -> int:
+        sequence = int(answer["seq"])
         # A duplicate is acknowledged with its old sequence, which must not take us back.
         self._sequence = max(self._sequence, sequence)
-        return sequence
+        marks = {"ids": ids, "sequence": sequence, "stream": self._stream}
+        await self._connection.execute(_PUBLISHED, marks)
 
-    async def _publish_atomically(self, rows: Sequence[tuple[int, bytes]]) -> list[int]:
-        """Publish all or none (ADR-50). A batch with a known message goes out one by one."""
-        batch, last = uuid.uuid4().hex, len(rows)
-        answer = {}
-        try:
-            for place, row in enumerate(rows, 1):
-                headers = {
-                    "Nats-Batch-Id": batch,
-                    "Nats-Batch-Sequence": str(place),
-                    "Nats-Msg-Id": self._batch_id(row[0]),
-                }
-                if place == 1:
-                    headers["Nats-Expected-Last-Sequence"] = str(self._sequence)
-                if place == last:
-                    headers["Nats-Batch-Commit"] = "1"
-                if place in (1, last):
-                    message = self._message(row)
-                    answer = await streams.ask(self._client, self._subject, message, headers)
-                else:
-                    await self._client.publish(self._subject, self._message(row), headers=headers)
-        except streams.StreamError as error:
-            if error.code != streams.DUPLICATE_IN_BATCH:
-                raise
-            return [await self._publish_one(row) for row in rows]
-        end = self._acknowledged(int(answer["seq"]))
-        return list(range(end - last + 1, end + 1))
 
-    def _batch_id(self, outbox_id: int) -> str:
-        return f"{self._service}-{outbox_id}"
+def batch_id_of(service: str, ids: Sequence[int]) -> str:
+    """Return the id of the message that holds exactly the outbox rows `ids`.
 
-    def _message(self, row: tuple[int, bytes]) -> bytes:
-        """Concatenating messages merges them: the id goes in front, nothing is parsed."""
-        head = event_pb2.EventBatch(batch_id=self._batch_id(row[0]))
-        return head.SerializeToString() + row[1]
+    Rows that go out again after a loss may meet other neighbours then. Their message must not
+    be taken for the one before, so its id says which rows are in it.
+    """
+    digest = sha256(",".join(map(str, ids)).encode()).hexdigest()[:16]
+    return f"{service}-{ids[0]}-{digest}"
+
+
+def _pack(rows: Sequence[tuple[int, bytes]]) -> Sequence[tuple[int, bytes]]:
+    """Return the first of `rows` that fit into one message; at least one."""
+    size = 0
+    for place, (_, events) in enumerate(rows):
+        size += len(events)
+        if size > PACK_BYTES_MAX and place:
+            return rows[:place]
+    return rows

@@ -27,7 +27,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from grpc_channelz.v1 import channelz
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from prometheus_client import start_http_server
+from prometheus_client import REGISTRY, start_http_server
 
 from mesh.call import CHANNEL_OPTIONS, BatchLink, StreamLink
 from mesh.clock import Clock
@@ -41,7 +41,7 @@ from mesh.numbers import Numbers, lease_numbers
 from mesh.outbox import Relay
 from mesh.reflection import add_reflection
 from mesh.seal import Seal
-from mesh.telemetry import tracing
+from mesh.telemetry import StatementRows, tracing
 from mesh.tokens import KeysOf, Signer, Verifier
 
 Desk = TypeVar("Desk")
@@ -297,7 +297,8 @@ async def _serve(service: Service[Any], settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(service, settings):
+    async with running(service, settings) as runtime:
+        REGISTRY.register(StatementRows(runtime.db.sizes))
         gc.collect()
         gc.freeze()  # What lives for ever need not be looked at again.
         await stop.wait()

@@ -17,7 +17,6 @@ REQUEST_SECONDS = 5.0
 _DAY_NS = 86_400 * 10**9
 # Errors of JetStream that have a meaning for us.
 WRONG_SEQUENCE = (10071, 10164)  # Expected last sequence differs: loss, or another writer.
-DUPLICATE_IN_BATCH = 10201
 _NAME_IN_USE = 10058
 
 
@@ -89,7 +88,6 @@ async def ensure_stream(client: Client, service: str) -> StreamInfo:
         "storage": "file",
         "retention": "limits",
         "discard": "new",
-        "allow_atomic": True,
         "deny_delete": True,
         "deny_purge": True,
         "duplicate_window": 600 * 10**9,

@@ -6,7 +6,8 @@ Spans go to OTLP when `TONGBAO_OTLP_ENDPOINT` is set, else to `<home>/traces/<se
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter as Tally
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
 
 from mesh.context import acting
 
@@ -42,6 +45,32 @@ DEAD_LETTERS = Counter(
 STREAM_LOSSES = Counter(
     "tongbao_stream_losses_total", "Times the relay found acknowledged messages gone."
 )
+
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+
+class StatementRows(Collector):
+    """How many rows each coalesced statement ran with. Counted already, so told when asked."""
+
+    def __init__(self, sizes: Callable[[], Mapping[str, Tally[int]]]) -> None:
+        self._sizes = sizes
+
+    def describe(self) -> list[HistogramMetricFamily]:
+        """Return nothing: it is not known before the first statement."""
+        return []
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """Yield the histogram of every statement."""
+        family = HistogramMetricFamily(
+            "tongbao_statement_rows", "Rows of one coalesced statement.", labels=["statement"]
+        )
+        for statement, sizes in self._sizes().items():
+            told = Tally(sizes)  # A copy: the loop goes on counting while we add up.
+            rungs = [(str(rung), sum(told[size] for size in told if size <= rung))
+                     for rung in _ROWS]  # fmt: skip
+            total = sum(size * count for size, count in told.items())
+            family.add_metric([statement], [*rungs, ("+Inf", told.total())], total)
+        yield family
 
 
 class FileExporter(SpanExporter):

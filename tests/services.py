@@ -45,7 +45,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -60,6 +60,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from nats.aio.client import Client
 
 from mesh import streams
 from mesh.clock import real_now
@@ -72,10 +73,10 @@ from mesh.pki import OPERATOR, prepare_keys
 from mesh.serve import Runtime, Service, running
 from mesh.supervisor.children import serves
 from mesh.tokens import Signer
+from tests.channels import Fixed, carrying, on_socket
 from tests.waiting import WITHIN_S, eventually
 from tongbao.common.v1 import event_pb2
 
-CALL_SECONDS = 20.0
 _STOP_SECONDS = 30.0
 
 
@@ -104,11 +105,11 @@ class Handle:
     def channel(self, caller: str = "trade") -> grpc.aio.Channel:
         """The unix socket, with the token of the service `caller`."""
         signer = self._ground.signer(caller)
-        return self._kept(_insecure(self.socket, interceptors=_carrying(signer)))
+        return self._kept(on_socket(self.socket, interceptors=carrying(signer)))
 
     def raw(self) -> grpc.aio.Channel:
         """The unix socket, without token or deadline."""
-        return self._kept(_insecure(self.socket))
+        return self._kept(on_socket(self.socket))
 
     def operator(self) -> grpc.aio.Channel:
         """The TLS port, with the token of the first operator."""
@@ -117,11 +118,11 @@ class Handle:
     def app(self, signer: Signer | App) -> grpc.aio.Channel:
         """The TLS port, with tokens of `signer`."""
         signer = signer.signer if isinstance(signer, App) else signer
-        return self._kept(self._secure(interceptors=_carrying(signer)))
+        return self._kept(self._secure(interceptors=carrying(signer)))
 
     def public(self, token: str | None = None) -> grpc.aio.Channel:
         """The TLS port, with that token or none, and without a deadline."""
-        carried = _carrying(_Fixed(token), seconds=None) if token else None
+        carried = carrying(Fixed(token), seconds=None) if token else None
         return self._kept(self._secure(interceptors=carried))
 
     def rows(self, sql: str, **params: object) -> list[tuple[Any, ...]]:
@@ -255,21 +256,15 @@ class Ground:
 
     async def publish(self, source: str, data: bytes) -> None:
         """Publish bytes on the subject of `source`, whatever they are."""
-        client = await streams.connect(self.nats.url(source), source)
-        try:
+        async with _connected(self.nats.url(source), source) as client:
             await streams.ensure_stream(client, source)
             await streams.ask(client, streams.subject_of(source), data)
-        finally:
-            await client.close()
 
     async def deliver_again(self, service: str, *, source: str) -> None:
         """Make NATS forget how far `service` has read, as if it had lost its store."""
         name = f"{streams.stream_of(source)}.{service}_from_{source}"
-        client = await streams.connect(self.nats.url(), "test")
-        try:
+        async with _connected(self.nats.url()) as client:
             await streams.ask(client, f"$JS.API.CONSUMER.DELETE.{name}", b"")
-        finally:
-            await client.close()
 
     def _sockets(self, replica: int) -> Path:
         first = private_dir(self.home / "run" / "sock")
@@ -338,12 +333,18 @@ def _installed(name: str) -> Service[Any]:
 
 async def _delete_streams(nats: Nats) -> None:
     """Batch ids begin anew with every database: what is left would look like a repetition."""
-    client = await streams.connect(nats.url(), "test")
-    try:
+    async with _connected(nats.url()) as client:
         for service in services():
             stream = streams.stream_of(service)
             with suppress(streams.StreamError):
                 await streams.ask(client, f"$JS.API.STREAM.DELETE.{stream}", b"")
+
+
+@asynccontextmanager
+async def _connected(url: str, service: str = "test") -> AsyncIterator[Client]:
+    client = await streams.connect(url, service)
+    try:
+        yield client
     finally:
         await client.close()
 
@@ -366,41 +367,3 @@ def _packed(event: Message) -> bytes:
         trace_no=resource.trace_no,
         time=real_now(),
     )
-
-
-@dataclass(frozen=True)
-class _Fixed:
-    """Signs always the same."""
-
-    text: str
-
-    def token(self) -> str:
-        return self.text
-
-
-def _insecure(socket: Path, interceptors: Any = None) -> grpc.aio.Channel:
-    return grpc.aio.insecure_channel(f"unix:{socket}", interceptors=interceptors)
-
-
-def _carrying(signer: Signer | _Fixed, *, seconds: float | None = CALL_SECONDS) -> list[Any]:
-    """Interceptors that add a token, and a deadline to unary calls that bring none."""
-
-    def completed(details: Any, timeout: float | None) -> Any:
-        metadata = [*(details.metadata or ()), ("authorization", f"Bearer {signer.token()}")]
-        return details._replace(
-            metadata=grpc.aio.Metadata(*metadata), timeout=details.timeout or timeout
-        )
-
-    class Unary(grpc.aio.UnaryUnaryClientInterceptor):
-        async def intercept_unary_unary(
-            self, continuation: Callable[..., Awaitable[Any]], details: Any, request: Any
-        ) -> Any:
-            return await continuation(completed(details, seconds), request)
-
-    class Stream(grpc.aio.StreamStreamClientInterceptor):
-        async def intercept_stream_stream(
-            self, continuation: Callable[..., Awaitable[Any]], details: Any, requests: Any
-        ) -> Any:
-            return await continuation(completed(details, None), requests)
-
-    return [Unary(), Stream()]

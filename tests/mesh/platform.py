@@ -44,7 +44,9 @@ class Platform:
     async def verdicts(self):
         """Wait until all is quiet; return what the checker says, a line each."""
         collector = Collector(self.stage, self.world)
-        left = await drain(collector, self.history.calls(), within=DRAIN_S)
+        calls = self.history.calls()
+        fresh = {call.trace_no for call in calls}
+        left = await drain(collector, calls, fresh=fresh, within=DRAIN_S)
         assert left == []
         evidence = await collector.evidence(self.history, self.receiver)
         return [line for verdict in judge(ALL, evidence) for line in verdict.lines()]

@@ -9,6 +9,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from mesh.clock import real_seconds
@@ -303,6 +304,13 @@ async def test_the_flow_goes_on_when_nobody_waits_any_more(toy, script, leave):
         await ended.wait()
 
 
+def counted(code):
+    """How many calls have ended so, as the metrics of this process say."""
+    name = "rpc_server_call_duration_seconds_count"
+    labels = {"rpc_method": LIST.lstrip("/"), "rpc_response_status_code": code}
+    return REGISTRY.get_sample_value(name, labels) or 0
+
+
 async def test_a_bug_after_the_caller_has_gone_is_logged(toy, script):
     """Nobody else would ever see it."""
     go_on = asyncio.Event()
@@ -312,9 +320,11 @@ async def test_a_bug_after_the_caller_has_gone_is_logged(toy, script):
         raise ValueError("late")
 
     script.entries = list_entries
+    before = counted("CANCELLED")
     with capture_logs() as lines:
         stub = ChannelServiceStub(toy.channel())
         await refusal(stub.ListTraceEntries(trace_request(), timeout=0.3))
+        await eventually(lambda: counted("CANCELLED") > before)  # Our side has noticed as well.
         go_on.set()
         await eventually(lambda: [line for line in lines if line["event"] == "orphan_broke"])
 

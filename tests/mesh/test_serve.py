@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import urllib.request
 
 import grpc
 import pytest
@@ -11,6 +12,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from tests.mesh.toy import Script, playing
 from tests.services import holding
+from tests.simulator import free_port
 from tests.waiting import eventually
 from tongbao.common.v1 import item_pb2, kinds_pb2, money_pb2
 from tongbao.risk.v1 import risk_service_pb2 as pb
@@ -111,6 +113,23 @@ def evaluation(place):
         user_no="u1",
     )
     return pb.BatchEvaluateRequest(items=[item])
+
+
+async def test_metrics_count_calls_by_method_and_status(ground):
+    """For Prometheus, on a port of its own."""
+    port = free_port()
+    name = "tongbao.risk.v1.RiskService/BatchEvaluate"
+    count = f'rpc_server_call_duration_seconds_count{{rpc_method="{name}",'
+    async with ground.spawn("risk", metrics_port=port) as risk:
+        await RiskServiceStub(risk.channel("payment")).BatchEvaluate(evaluation(1))
+        with pytest.raises(grpc.aio.AioRpcError):
+            await RiskServiceStub(risk.raw()).BatchEvaluate(evaluation(1), timeout=5)
+        url = f"http://127.0.0.1:{port}/metrics"
+        reply = await asyncio.to_thread(urllib.request.urlopen, url, timeout=5)
+        with reply:
+            lines = reply.read().decode().splitlines()
+    for code in ("OK", "UNAUTHENTICATED"):
+        assert f'{count}rpc_response_status_code="{code}"}} 1.0' in lines
 
 
 async def test_what_runs_beside_the_doors_is_started_again_after_a_bug(ground, database):

@@ -32,10 +32,14 @@ async def test_a_private_receiver_is_reached_where_that_is_allowed(receiver: Rec
 async def test_a_private_receiver_is_not_reached_where_it_is_not(receiver: Receiver):
     """By address, by name, and by the ways to write an address that is none at first sight."""
     port = receiver.url.rpartition(":")[2].partition("/")[0]
-    for host in ("127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]", "[::1]"):
+    for host in ("127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "[::1]", "[64:ff9b::7f00:1]"):
         status, problem = await send(f"http://{host}:{port}/", allow_private=False)
         assert status == 0
         assert "its address is not public" in problem, (host, problem)
+    for host in ("2130706433", "0x7f.1", "127.1"):
+        status, problem = await send(f"http://{host}:{port}/", allow_private=False)
+        assert status == 0
+        assert problem, host
     assert receiver.came == []
 
 

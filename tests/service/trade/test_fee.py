@@ -144,20 +144,20 @@ amounts = st.integers(1, 40) | st.integers(1, 10**15)
 
 @st.composite
 def stories(draw):
-    """An amount, a fee within it, and refunds: shares of what is left, and which of them fail."""
+    """An amount, a fee within it, and steps: a part of what is left, or which refund fails."""
     amount_minor = draw(amounts)
     fee_minor = draw(st.integers(0, amount_minor))
-    steps = draw(st.lists(st.tuples(st.fractions(0, 1), st.booleans()), max_size=6))
-    return amount_minor, fee_minor, steps
+    step = st.fractions(0, 1, max_denominator=20) | st.integers(0, 5)
+    return amount_minor, fee_minor, draw(st.lists(step, max_size=8))
 
 
-@settings(max_examples=150, deadline=None)
-@given(story=stories(), late=st.booleans())
-async def test_whatever_completes_the_amount_returns_the_fee(shared_world: World, story, late):
-    """Parts of any size, failures at once or only before the last one: exactly the fee.
+@settings(max_examples=200, deadline=None)
+@given(story=stories())
+async def test_whatever_completes_the_amount_returns_the_fee(shared_world: World, story):
+    """Parts of any size, any of which may fail at any time: in the end exactly the fee.
 
-    No share is negative or more than its refund, and without failures every sum of shares is
-    the exact share of the sum of parts.
+    No share is negative or more than its refund, and as long as none has failed every sum of
+    shares is the exact share of the sum of parts.
     """
     desk = shared_world.desk
     amount_minor, fee_minor, steps = story
@@ -165,45 +165,46 @@ async def test_whatever_completes_the_amount_returns_the_fee(shared_world: World
         desk, amount_minor=amount_minor, fee_minor=fee_minor, policy=FeePolicy.RETURN
     )
     await add(desk, trade)
-    left, returned, any_failed, failing = amount_minor, 0, False, []
-    for portion, fails in steps:
-        part = max(1, floor(portion * left))
-        if part >= left:
-            continue
-        refund = await give_back(desk, trade, part)
-        assert 0 <= refund.fee_minor <= part
-        if fails and not late:
-            await fail(desk, refund)
-            any_failed = True
-            continue
-        left, returned = left - part, returned + refund.fee_minor
-        if not any_failed:
-            share = Fraction(fee_minor * (amount_minor - left), amount_minor)
-            assert returned == floor(share + Fraction(1, 2))
-        if fails:
-            failing.append(refund)
-    for refund in failing:
-        await fail(desk, refund)
-        left, returned = left + refund.amount_minor, returned - refund.fee_minor
-    last = await give_back(desk, trade, left)
-    assert 0 <= last.fee_minor <= left
-    assert returned + last.fee_minor == fee_minor
+    standing: list[Refund] = []
+    any_failed = False
+    for step in steps:
+        left = amount_minor - sum(one.amount_minor for one in standing)
+        if isinstance(step, int):
+            if standing:
+                await fail(desk, standing.pop(step % len(standing)))
+                any_failed = True
+        elif (part := max(1, floor(step * left))) < left:
+            refund = await give_back(desk, trade, part)
+            assert 0 <= refund.fee_minor <= part
+            standing.append(refund)
+            if not any_failed:
+                share = Fraction(fee_minor * (amount_minor - left + part), amount_minor)
+                assert sum(one.fee_minor for one in standing) == floor(share + Fraction(1, 2))
+    last = await give_back(desk, trade, amount_minor - sum(one.amount_minor for one in standing))
+    assert 0 <= last.fee_minor <= last.amount_minor
+    assert sum(one.fee_minor for one in [*standing, last]) == fee_minor
     now = await kept.find_trade(desk.db, app_id=trade.app_id, trade_no=trade.trade_no)
     assert (now.refunded_minor, now.fee_refunded_minor) == (amount_minor, fee_minor)
 
 
-async def test_a_gap_of_a_failed_refund_is_closed_by_the_next(shared_world: World):
-    """10 with a fee of 9: 5 and 1 are taken, 5 fails; 1 more returns 1, not the 2 that fell
-    to it, and the rest returns the rest."""
+GAPS = [
+    # amount, fee, parts, of which the first fails, …next parts, …their shares
+    (10,      9,   (5, 1),                          (1, 8),      (1, 8)),  # Not the 2 that fell.
+    (10,      1,   (4, 1),                          (1, 8),      (0, 0)),  # Not -1.
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("amount", "fee", "parts", "others", "shares"), GAPS)
+async def test_a_gap_of_a_failed_refund_is_closed_by_the_next(
+    shared_world: World, amount, fee, parts, others, shares
+):
+    """A share is never more than its refund and never negative; the rest returns the rest."""
     desk = shared_world.desk
-    trade = paid_trade(desk, amount_minor=10, fee_minor=9, policy=FeePolicy.RETURN)
+    trade = paid_trade(desk, amount_minor=amount, fee_minor=fee, policy=FeePolicy.RETURN)
     await add(desk, trade)
-    half = await give_back(desk, trade, 5)
-    one = await give_back(desk, trade, 1)
-    await fail(desk, half)
-    more = await give_back(desk, trade, 1)
-    rest = await give_back(desk, trade, 8)
-    assert [half.fee_minor, one.fee_minor, more.fee_minor, rest.fee_minor] == [5, 0, 1, 8]
+    first, _ = [await give_back(desk, trade, part) for part in parts]
+    await fail(desk, first)
+    assert tuple([(await give_back(desk, trade, part)).fee_minor for part in others]) == shares
 
 
 async def test_parts_at_once_telescope_too(shared_world: World):

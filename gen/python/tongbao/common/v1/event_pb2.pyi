@@ -21,17 +21,19 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class EventBatch(_message.Message):
-    """What one statement of one service published, as one message on `tongbao.<service>.v1`."""
+    """What statements of one service published, as one message on `tongbao.<service>.v1`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BATCH_ID_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.str
-    """`<service>-<outbox row>`. A redelivered batch has the same id and the same bytes."""
+    """`<service>-<first outbox row>-<digest of all of them>`. A redelivered batch has the same
+    id and the same bytes.
+    """
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]:
-        """In the order in which the statement was given them; at most 512 and 512 KiB."""
+        """In the order in which they were written; at most 512 KiB."""
 
     def __init__(
         self,
