@@ -18,8 +18,15 @@ SERVICES = frozenset({"trade", "payment", "channel", "ledger", "settlement", "ri
 PACKAGES = SERVICES | {"mesh", "sim", "demo", "checker", "bench"}
 FOLDERS = PACKAGES | {"tests", "tools"}
 
-# What demo and bench need to bring the processes up and to sign their own calls.
-STARTS_THE_MESH = {"mesh.cli", "mesh.config", "mesh.embedded", "mesh.supervisor", "mesh.tokens"}
+# What demo and bench need to bring the processes up, to sign their own calls, to tell the time.
+STARTS_THE_MESH = {
+    "mesh.cli",
+    "mesh.clock",
+    "mesh.config",
+    "mesh.embedded",
+    "mesh.supervisor",
+    "mesh.tokens",
+}
 
 # Who may import whom. A service reaches another through its stubs; the four black boxes below
 # know the contracts alone, and the simulator not even those.

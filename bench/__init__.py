@@ -1,0 +1,1 @@
+"""Load against the contracts: how much, how fast, at what cost."""
