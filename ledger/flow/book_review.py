@@ -7,7 +7,6 @@ from ledger.flow.post import post
 from ledger.model import Outcome, Posting
 from tongbao.payment.v1 import payment_pb2
 
-
 # A success that its channel takes back was booked as a success: that stands until a person
 # has decided, and money that stands twice would help nobody.
 _BOOKED_BEFORE = "CHANNEL_REVERSED"
