@@ -20,6 +20,7 @@ from checker import webhooks
 from checker.evidence import Delivery
 from demo.journal import Journal
 from mesh.clock import real_seconds
+from mesh.embedded.places import explained
 
 TOLERANCE_SECONDS = 300
 
@@ -43,7 +44,8 @@ class Receiver:
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True).start()
+        with explained(f"webhooks cannot be received on 127.0.0.1:{self._port}"):
+            await web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True).start()
         return self
 
     async def __aexit__(
