@@ -38,6 +38,15 @@ class Counts:
     statement_rows: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What all processors have done so far, in microseconds. The host may have stolen some."""
+
+    busy_us: int
+    stolen_us: int
+    all_us: int
+
+
 def rate(done: Sequence[Done], *, begin: float, end: float) -> float:
     """Return payments a second of the calls that ended between `begin` and `end`."""
     return sum(one.paid for one in done if begin <= one.ended < end) / (end - begin)
@@ -64,6 +73,16 @@ def cpu_each(before: Mapping[str, int], after: Mapping[str, int], payments: int)
     used = {name: round((cpu_us - before.get(name, 0)) / payments)
             for name, cpu_us in sorted(after.items())}  # fmt: skip
     return used | {"sum": sum(used.values())}
+
+
+def others(before: Machine, after: Machine, ours_us: int) -> dict[str, float]:
+    """Return what of the machine was not ours, in percent: other work here, and the host's."""
+    whole = max(after.all_us - before.all_us, 1)
+    busy = after.busy_us - before.busy_us
+    return {
+        "other_processes_percent": round(100 * max(busy - ours_us, 0) / whole, 1),
+        "stolen_percent": round(100 * (after.stolen_us - before.stolen_us) / whole, 1),
+    }
 
 
 def each(before: Counts, after: Counts, payments: int, *, idle_commits: int) -> dict[str, object]:

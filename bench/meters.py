@@ -14,7 +14,7 @@ import aiohttp
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from bench.figures import Counts, whole_table
+from bench.figures import Counts, Machine, whole_table
 from mesh.config import Settings
 
 PROC = Path("/proc")
@@ -84,6 +84,14 @@ def cpu_us(pid: int, *, deep: bool = False) -> int:
             if child[1] == pid:
                 used += child[11] + child[12]
     return used * _TICK_US
+
+
+def machine_us() -> Machine:
+    """Return what the processors of this machine have done so far."""
+    fields = [int(ticks) * _TICK_US for ticks in (PROC / "stat").read_text().split()[1:9]]
+    user, nice, system, idle, waiting, interrupts, soft, stolen = fields
+    busy = user + nice + system + interrupts + soft
+    return Machine(busy_us=busy, stolen_us=stolen, all_us=busy + stolen + idle + waiting)
 
 
 def admin_dsn(settings: Settings, state: Mapping[str, Any], trade_dsn: str) -> str:

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bench.drained import check_books, drain, problems
-from bench.figures import Done, cpu_each, each, errors, percentile_ms, rate
+from bench.figures import Done, cpu_each, each, errors, others, percentile_ms, rate
 from bench.inbox import Inbox
 from bench.load import Sender, Shape, run
-from bench.meters import Meters, admin_dsn
+from bench.meters import Meters, admin_dsn, machine_us
 from bench.references import pgbench
 from bench.report import machine
 from bench.world import BenchWorld, make_bench_world
@@ -90,11 +90,15 @@ async def _measure(
     """Load, and add what a payment cost, from the first call to the last event."""
     meters = _meters(stage)
     before, idle = await meters.counts(), await meters.idle_commits()
-    cpu_before = meters.cpu()
+    cpu_before, machine_before = meters.cpu(), machine_us()
     loaded = await _load(stage, world, shape, inbox, say)
-    cpu_after = meters.cpu()
+    cpu_after, machine_after = meters.cpu(), machine_us()
+    ours_us = sum(cpu_after.values()) - sum(cpu_before.values())
     after, paid = await meters.counts(), max(loaded.paid, 1)
-    costs = {"cpu_us_per_payment": cpu_each(cpu_before, cpu_after, paid)}
+    costs = {
+        "cpu_us_per_payment": cpu_each(cpu_before, cpu_after, paid),
+        "not_ours": others(machine_before, machine_after, ours_us),
+    }
     written = each(before, after, paid, idle_commits=idle)
     return replace(loaded, result=loaded.result | costs | written)
 

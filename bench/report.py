@@ -48,6 +48,8 @@ def text(result: Mapping[str, Any]) -> str:
         ["paid, booked, cleared", ", ".join(str(result["counted"][name])
                                             for name in ("paid", "booked", "cleared"))],
         ["booked after", f"{result['drain_s']} s"],
+        ["not ours", f"{result['not_ours']['other_processes_percent']} % of the processors, "
+                     f"{result['not_ours']['stolen_percent']} % by the host"],
         ["errors", json.dumps(result["errors"]) if result["errors"] else "none"],
     ]  # fmt: skip
     for name, value in result["references"].items():

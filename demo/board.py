@@ -78,4 +78,4 @@ def _picture(tally: Tally, webhooks: int) -> Group:
         style = "yellow" if story in faults else ""
         table.add_row(story.replace("_", " "), str(states.total()), stand, style=style)
     head = f"{tally.sent} calls in {seconds:.0f} s, {tally.sent / max(seconds, 0.1):.1f} a second"
-    return Group(Text(head, style="bold"), table, Text(_line(tally, webhooks)))
+    return Group(Text(head, style="bold"), Text(_line(tally, webhooks)), table)

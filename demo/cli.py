@@ -131,10 +131,13 @@ async def _prepare(stack: AsyncExitStack, stage: Stage, *, refuse: int) -> tuple
     world.save()
     journal = Journal(world.folder / "webhooks.jsonl")
     stack.callback(journal.close)
-    receiver = Receiver(journal, port=world.webhook_port, secrets={}, refuse=refuse)
+    # What an earlier run left behind may come at once, so its secrets are needed from the start.
+    receiver = Receiver(
+        journal, port=world.webhook_port, secrets=world.webhook_secrets(), refuse=refuse
+    )
     await stack.enter_async_context(receiver)
     await make_world(world, stage.doors, stage.operator, stage.acquirers)
-    receiver.secrets.update({name: app.webhook_secret for name, app in world.apps.items()})
+    receiver.secrets.update(world.webhook_secrets())
     return world, receiver
 
 

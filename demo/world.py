@@ -102,6 +102,10 @@ class World:
         known = self.apps[app]
         return Caller(Signer.from_file(known.app_id, self.folder / known.key))
 
+    def webhook_secrets(self) -> dict[str, str]:
+        """Return what signs the webhooks of each app."""
+        return {name: app.webhook_secret for name, app in self.apps.items()}
+
     def terms(self) -> Mapping[str, MerchantPlan]:
         """Return the contract of every merchant by its id."""
         return {

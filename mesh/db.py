@@ -106,7 +106,7 @@ class Database:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for coalescer in self._coalescers.values():
+        for coalescer in list(self._coalescers.values()):  # What still flies may ask for more.
             await coalescer.close()
         await self._pool.close()
 

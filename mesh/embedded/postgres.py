@@ -49,7 +49,7 @@ SETTINGS: Mapping[str, str] = {
     "min_wal_size": "512MB",
     "wal_compression": "off",
     # Outbox, leases and balances are updated all the time: vacuum early and quickly.
-    "autovacuum_naptime": "10s",
+    "autovacuum_naptime": "2s",  # Kept plans are made anew when tables have grown.
     "autovacuum_vacuum_scale_factor": "0.05",
     "autovacuum_analyze_scale_factor": "0.05",
     "autovacuum_vacuum_cost_limit": "2000",

@@ -10,9 +10,11 @@ from bench.drained import is_drained, problems
 from bench.figures import (
     Counts,
     Done,
+    Machine,
     cpu_each,
     each,
     errors,
+    others,
     percentile_ms,
     rate,
     whole_table,
@@ -72,6 +74,15 @@ def test_cpu_is_told_by_process_and_in_sum():
     """A process that was not there before has used all of it since."""
     before, after = {"trade": 1_000_000}, {"trade": 1_050_000, "load": 20_000}
     assert cpu_each(before, after, 100) == {"load": 200, "trade": 500, "sum": 700}
+
+
+def test_work_of_others_is_told_in_percent():
+    """Busy less ours, and what the host took, of all that could have been."""
+    before = Machine(busy_us=100, stolen_us=0, all_us=1_000)
+    after = Machine(busy_us=700, stolen_us=50, all_us=2_000)
+    found = {"other_processes_percent": 20.0, "stolen_percent": 5.0}
+    assert others(before, after, 400) == found
+    assert others(before, after, 900)["other_processes_percent"] == 0  # Ticks are rounded.
 
 
 @pytest.mark.parametrize(

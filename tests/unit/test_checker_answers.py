@@ -120,6 +120,12 @@ def test_a_delivery_that_is_forged_or_differs_is_found(truth, facts):
     assert EQUAL in broken(replace(truth, deliveries=forged))
 
 
+def test_what_a_stranger_sends_to_a_receiver_is_not_held_against_us(truth):
+    """It is not signed, and names nothing of ours."""
+    noise = replace(truth.deliveries[0], signed=False, number="", webhook_id="", answered=401)
+    assert broken(replace(truth, deliveries=(*truth.deliveries, noise))) == set()
+
+
 def test_one_version_under_two_ids_is_found(truth):
     """A receiver would act on it twice."""
     twin = replace(truth.deliveries[1], webhook_id="whk_other")
