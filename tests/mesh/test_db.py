@@ -105,6 +105,14 @@ CHANGE = Statement(
 )
 
 
+ECHO = Statement(
+    name="echo",
+    columns={"number": "text"},
+    result=lambda row: row.number,
+    sql="WITH i AS ({input}) SELECT ord, number FROM i ORDER BY ord DESC",
+)
+
+
 @pytest.fixture
 async def dsn(database):
     """A database with one table."""
@@ -136,6 +144,16 @@ async def test_every_type_arrives_as_it_was(db):
 
     [row] = await db.rows("SELECT number, amount, state, note, at FROM thing")
     assert row == (nasty, 2**63 - 1, "red", bytes(range(256)), at)
+
+
+async def test_answers_are_found_by_their_ordinal(db):
+    """The database may answer in any order; here it answers backwards."""
+    numbers = [f"n{place}" for place in range(50)]
+
+    answers = await asked(db, ECHO, *[Thing(number=number) for number in numbers])
+
+    assert answers == numbers
+    assert db.sizes()["echo"] == {50: 1}
 
 
 async def test_one_bad_input_of_many_fails_alone(db):
