@@ -54,8 +54,9 @@ check: lint gen    ## what a change must pass besides the tests: contracts, styl
 	  else echo "no proto/baseline.binpb: nothing to break yet"; fi
 	$(BIN)/python -m pytest -q tests/tidy
 
-bench: $(DEV)    ## load against the contracts; results in bench/results
-	$(BIN)/tongbao bench $(ARGS)
+bench: $(DEV)    ## payments a second and what each costs, beside pgbench and cap 1; ARGS=--save keeps it
+	$(BIN)/tongbao bench pay-wallet --home build/bench $(ARGS)
+	$(BIN)/tongbao bench collect --home build/bench --no-references $(ARGS)
 
 mutants: $(DEV)    ## break the code on purpose; every patch in tests/mutants must turn a test red
 	$(BIN)/python tools/mutants.py $(ARGS)
