@@ -77,7 +77,7 @@ class PutDenyEntryRequest(_message.Message):
     user_no: _builtins.str
     """Required. The user, as the app numbers its users."""
     cause: _builtins.str
-    """Required. Why; kept with the entry."""
+    """Required. Why; kept with the entry. No control characters."""
     lifted: _builtins.bool
     """True takes the user off the list."""
     def __init__(

@@ -36,14 +36,14 @@ class CreateAppRequest(_message.Message):
     business_code: _builtins.str
     """Required, unique among apps. Two to eight of `[A-Z0-9]`."""
     name: _builtins.str
-    """Required. For people."""
+    """Required. For people. No control characters."""
     public_key_pem: _builtins.str
     """Required. Ed25519 public key of the app in PEM (SubjectPublicKeyInfo). The private key
     never leaves the app; it signs its own tokens.
     """
     webhook_url: _builtins.str
     """Where webhooks go; empty for none. https and public addresses only, unless the
-    platform's settings allow private ones.
+    platform's settings allow private ones. No control characters.
     """
     def __init__(
         self,
@@ -106,7 +106,7 @@ class CreateMerchantRequest(_message.Message):
     app_id: _builtins.str
     """Required. The app it belongs to."""
     name: _builtins.str
-    """Required. For people."""
+    """Required. For people. No control characters."""
     @_builtins.property
     def currency_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Required. Currencies in which it collects."""
@@ -176,7 +176,7 @@ class CreateProductRequest(_message.Message):
     type: _kinds_pb2.TradeType.ValueType
     """Required."""
     name: _builtins.str
-    """Required. For people."""
+    """Required. For people. No control characters."""
     expiry_seconds: _builtins.int
     """Required. 60 seconds to 30 days."""
     @_builtins.property

@@ -32,7 +32,7 @@ from tongbao.trade.v1 import setup_pb2 as tongbao_dot_trade_dot_v1_dot_setup__pb
 from tongbao.trade.v1 import trade_pb2 as tongbao_dot_trade_dot_v1_dot_trade__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$tongbao/trade/v1/trade_service.proto\x12\x10tongbao.trade.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1ctongbao/common/v1/item.proto\x1a\x1dtongbao/common/v1/kinds.proto\x1a\x1dtongbao/common/v1/money.proto\x1a\x1ftongbao/common/v1/options.proto\x1a\x1dtongbao/common/v1/trace.proto\x1a\x1ctongbao/trade/v1/setup.proto\x1a\x1ctongbao/trade/v1/trade.proto\"\x86\x01\n\x11OpenWalletRequest\x12\x39\n\x07user_no\x18\x01 \x01(\tB \xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\xb8\xbb\x18\x02R\x06userNo\x12\x36\n\rcurrency_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$R\x0c\x63urrencyCode\"F\n\x12OpenWalletResponse\x12\x30\n\x06wallet\x18\x01 \x01(\x0b\x32\x18.tongbao.trade.v1.WalletR\x06wallet\"\x85\x01\n\x10GetWalletRequest\x12\x39\n\x07user_no\x18\x01 \x01(\tB \xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\xb8\xbb\x18\x02R\x06userNo\x12\x36\n\rcurrency_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$R\x0c\x63urrencyCode\"E\n\x11GetWalletResponse\x12\x30\n\x06wallet\x18\x01 \x01(\x0b\x32\x18.tongbao.trade.v1.WalletR\x06wallet\"N\n\x12\x43reateTradeRequest\x12\x38\n\x05trade\x18\x01 \x01(\x0b\x32\x1a.tongbao.trade.v1.NewTradeB\x06\xbaH\x03\xc8\x01\x01R\x05trade\"\xff\x02\n\x08NewTrade\x12\x37\n\x08order_no\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$R\x07orderNo\x12;\n\x0cproduct_code\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[A-Z0-9_]{2,32}$R\x0bproductCode\x12(\n\x0bmerchant_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@R\nmerchantId\x12\x39\n\x07user_no\x18\x04 \x01(\tB \xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$\xb8\xbb\x18\x02R\x06userNo\x12t\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x18.tongbao.common.v1.MoneyBB\xbaH?\xba\x01\x39\n\x0f\x61mount_positive\x12\x10must be positive\x1a\x14this.minor_units > 0\xc8\x01\x01R\x06\x61mount\x12\"\n\x07subject\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x07subject\"D\n\x13\x43reateTradeResponse\x12-\n\x05trade\x18\x01 \x01(\x0b\x32\x17.tongbao.trade.v1.TradeR\x05trade\"\x87\x02\n\x0fPayTradeRequest\x12;\n\nrequest_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$R\trequestId\x12\x32\n\x08trade_no\x18\x02 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9A-Z]{26}$H\x00R\x07tradeNo\x12\x39\n\tnew_trade\x18\x03 \x01(\x0b\x32\x1a.tongbao.trade.v1.NewTradeH\x00R\x08newTrade\x12\x37\n\x04tool\x18\x04 \x01(\x0e\x32\x17.tongbao.common.v1.ToolB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x04toolB\x0f\n\x06target\x12\x05\xbaH\x02\x08\x01\"z\n\x10PayTradeResponse\x12-\n\x05trade\x18\x01 \x01(\x0b\x32\x17.tongbao.trade.v1.TradeR\x05trade\x12\x37\n\x07payment\x18\x02 \x01(\x0b\x32\x1d.tongbao.trade.v1.PaymentViewR\x07payment\"]\n\x15\x42\x61tchPayTradesRequest\x12\x44\n\x05items\x18\x01 \x03(\x0b\x32!.tongbao.trade.v1.PayTradeRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x04R\x05items\"T\n\x16\x42\x61tchPayTradesResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32 .tongbao.trade.v1.PayTradeResultR\x07results\"\x87\x01\n\x0ePayTradeResult\x12\x35\n\x06status\x18\x01 \x01(\x0b\x32\x1d.tongbao.common.v1.ItemStatusR\x06status\x12>\n\x08response\x18\x02 \x01(\x0b\x32\".tongbao.trade.v1.PayTradeResponseR\x08response\"\x8e\x01\n\x0fGetTradeRequest\x12\x32\n\x08trade_no\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9A-Z]{26}$H\x00R\x07tradeNo\x12\x39\n\x08order_no\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$H\x00R\x07orderNoB\x0c\n\x03key\x12\x05\xbaH\x02\x08\x01\"z\n\x10GetTradeResponse\x12-\n\x05trade\x18\x01 \x01(\x0b\x32\x17.tongbao.trade.v1.TradeR\x05trade\x12\x37\n\x07payment\x18\x02 \x01(\x0b\x32\x1d.tongbao.trade.v1.PaymentViewR\x07payment\"\xa3\x02\n\x13\x43reateRefundRequest\x12\x44\n\x0frefund_order_no\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$R\rrefundOrderNo\x12\x30\n\x08trade_no\x18\x02 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9A-Z]{26}$R\x07tradeNo\x12t\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x18.tongbao.common.v1.MoneyBB\xbaH?\xba\x01\x39\n\x0f\x61mount_positive\x12\x10must be positive\x1a\x14this.minor_units > 0\xc8\x01\x01R\x06\x61mount\x12\x1e\n\x05\x63\x61use\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x05\x63\x61use\"w\n\x14\x43reateRefundResponse\x12\x30\n\x06refund\x18\x01 \x01(\x0b\x32\x18.tongbao.trade.v1.RefundR\x06refund\x12-\n\x05trade\x18\x02 \x01(\x0b\x32\x17.tongbao.trade.v1.TradeR\x05trade\"\x9e\x01\n\x10GetRefundRequest\x12\x34\n\trefund_no\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9A-Z]{26}$H\x00R\x08refundNo\x12\x46\n\x0frefund_order_no\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$H\x00R\rrefundOrderNoB\x0c\n\x03key\x12\x05\xbaH\x02\x08\x01\"E\n\x11GetRefundResponse\x12\x30\n\x06refund\x18\x01 \x01(\x0b\x32\x18.tongbao.trade.v1.RefundR\x06refund\"X\n\x0fGetTraceRequest\x12\x45\n\x08trace_no\x18\x01 \x01(\tB*\xbaH\'r%2#^[A-Z0-9]{2,8}-[A-Za-z0-9_-]{1,64}$R\x07traceNo\"K\n\x10GetTraceResponse\x12\x37\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1d.tongbao.common.v1.TraceEntryR\x07\x65ntries2\xcd\x08\n\x0cTradeService\x12o\n\nOpenWallet\x12#.tongbao.trade.v1.OpenWalletRequest\x1a$.tongbao.trade.v1.OpenWalletResponse\"\x16\xb2\xbb\x18\x12\n\x0bwallet.open\x12\x01\x01 \x02\x12u\n\tGetWallet\x12\".tongbao.trade.v1.GetWalletRequest\x1a#.tongbao.trade.v1.GetWalletResponse\"\x1f\xb2\xbb\x18\x1b\n\x0bwallet.read\x12\x01\x01\x1a\x07user_no \x01\x12s\n\x0b\x43reateTrade\x12$.tongbao.trade.v1.CreateTradeRequest\x1a%.tongbao.trade.v1.CreateTradeResponse\"\x17\xb2\xbb\x18\x13\n\x0ctrade.create\x12\x01\x01 \x02\x12q\n\x08PayTrade\x12!.tongbao.trade.v1.PayTradeRequest\x1a\".tongbao.trade.v1.PayTradeResponse\"\x1e\xb2\xbb\x18\x1a\n\ttrade.pay\x12\x01\x01\x1a\x08trade_no \x03\x12\x86\x01\n\x0e\x42\x61tchPayTrades\x12\'.tongbao.trade.v1.BatchPayTradesRequest\x1a(.tongbao.trade.v1.BatchPayTradesResponse\"!\xb2\xbb\x18\x1d\n\x0ftrade.batch_pay\x12\x01\x01\x1a\x05items \x03\x12r\n\x08GetTrade\x12!.tongbao.trade.v1.GetTradeRequest\x1a\".tongbao.trade.v1.GetTradeResponse\"\x1f\xb2\xbb\x18\x1b\n\ntrade.read\x12\x01\x01\x1a\x08trade_no \x01\x12\x81\x01\n\x0c\x43reateRefund\x12%.tongbao.trade.v1.CreateRefundRequest\x1a&.tongbao.trade.v1.CreateRefundResponse\"\"\xb2\xbb\x18\x1e\n\rrefund.create\x12\x01\x01\x1a\x08trade_no \x02\x12w\n\tGetRefund\x12\".tongbao.trade.v1.GetRefundRequest\x1a#.tongbao.trade.v1.GetRefundResponse\"!\xb2\xbb\x18\x1d\n\x0brefund.read\x12\x01\x01\x1a\trefund_no \x01\x12s\n\x08GetTrace\x12!.tongbao.trade.v1.GetTraceRequest\x1a\".tongbao.trade.v1.GetTraceResponse\" \xb2\xbb\x18\x1c\n\ntrace.read\x12\x02\x01\x02\x1a\x08trace_no \x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$tongbao/trade/v1/trade_service.proto\x12\x10tongbao.trade.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1ctongbao/common/v1/item.proto\x1a\x1dtongbao/common/v1/kinds.proto\x1a\x1dtongbao/common/v1/money.proto\x1a\x1ftongbao/common/v1/options.proto\x1a\x1dtongbao/common/v1/trace.proto\x1a\x1ctongbao/trade/v1/setup.proto\x1a\x1ctongbao/trade/v1/trade.proto\"\x86\x01\n\x11OpenWalletRequest\x12\x39\n\x07user_no\x18\x01 \x01(\tB \xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\xb8\xbb\x18\x02R\x06userNo\x12\x36\n\rcurrency_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$R\x0c\x63urrencyCode\"F\n\x12OpenWalletResponse\x12\x30\n\x06wallet\x18\x01 \x01(\x0b\x32\x18.tongbao.trade.v1.WalletR\x06wallet\"\x85\x01\n\x10GetWalletRequest\x12\x39\n\x07user_no\x18\x01 \x01(\tB \xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\xb8\xbb\x18\x02R\x06userNo\x12\x36\n\rcurrency_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$R\x0c\x63urrencyCode\"E\n\x11GetWalletResponse\x12\x30\n\x06wallet\x18\x01 \x01(\x0b\x32\x18.tongbao.trade.v1.WalletR\x06wallet\"N\n\x12\x43reateTradeRequest\x12\x38\n\x05trade\x18\x01 \x01(\x0b\x32\x1a.tongbao.trade.v1.NewTradeB\x06\xbaH\x03\xc8\x01\x01R\x05trade\"\xa9\x03\n\x08NewTrade\x12\x37\n\x08order_no\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$R\x07orderNo\x12;\n\x0cproduct_code\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[A-Z0-9_]{2,32}$R\x0bproductCode\x12=\n\x0bmerchant_id\x18\x03 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$R\nmerchantId\x12\x39\n\x07user_no\x18\x04 \x01(\tB \xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$\xb8\xbb\x18\x02R\x06userNo\x12t\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x18.tongbao.common.v1.MoneyBB\xbaH?\xba\x01\x39\n\x0f\x61mount_positive\x12\x10must be positive\x1a\x14this.minor_units > 0\xc8\x01\x01R\x06\x61mount\x12\x37\n\x07subject\x18\x06 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1F\\x7F]*$R\x07subject\"D\n\x13\x43reateTradeResponse\x12-\n\x05trade\x18\x01 \x01(\x0b\x32\x17.tongbao.trade.v1.TradeR\x05trade\"\x87\x02\n\x0fPayTradeRequest\x12;\n\nrequest_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$R\trequestId\x12\x32\n\x08trade_no\x18\x02 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9A-Z]{26}$H\x00R\x07tradeNo\x12\x39\n\tnew_trade\x18\x03 \x01(\x0b\x32\x1a.tongbao.trade.v1.NewTradeH\x00R\x08newTrade\x12\x37\n\x04tool\x18\x04 \x01(\x0e\x32\x17.tongbao.common.v1.ToolB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x04toolB\x0f\n\x06target\x12\x05\xbaH\x02\x08\x01\"z\n\x10PayTradeResponse\x12-\n\x05trade\x18\x01 \x01(\x0b\x32\x17.tongbao.trade.v1.TradeR\x05trade\x12\x37\n\x07payment\x18\x02 \x01(\x0b\x32\x1d.tongbao.trade.v1.PaymentViewR\x07payment\"]\n\x15\x42\x61tchPayTradesRequest\x12\x44\n\x05items\x18\x01 \x03(\x0b\x32!.tongbao.trade.v1.PayTradeRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x04R\x05items\"T\n\x16\x42\x61tchPayTradesResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32 .tongbao.trade.v1.PayTradeResultR\x07results\"\x87\x01\n\x0ePayTradeResult\x12\x35\n\x06status\x18\x01 \x01(\x0b\x32\x1d.tongbao.common.v1.ItemStatusR\x06status\x12>\n\x08response\x18\x02 \x01(\x0b\x32\".tongbao.trade.v1.PayTradeResponseR\x08response\"\x8e\x01\n\x0fGetTradeRequest\x12\x32\n\x08trade_no\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9A-Z]{26}$H\x00R\x07tradeNo\x12\x39\n\x08order_no\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$H\x00R\x07orderNoB\x0c\n\x03key\x12\x05\xbaH\x02\x08\x01\"z\n\x10GetTradeResponse\x12-\n\x05trade\x18\x01 \x01(\x0b\x32\x17.tongbao.trade.v1.TradeR\x05trade\x12\x37\n\x07payment\x18\x02 \x01(\x0b\x32\x1d.tongbao.trade.v1.PaymentViewR\x07payment\"\xb8\x02\n\x13\x43reateRefundRequest\x12\x44\n\x0frefund_order_no\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$R\rrefundOrderNo\x12\x30\n\x08trade_no\x18\x02 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9A-Z]{26}$R\x07tradeNo\x12t\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x18.tongbao.common.v1.MoneyBB\xbaH?\xba\x01\x39\n\x0f\x61mount_positive\x12\x10must be positive\x1a\x14this.minor_units > 0\xc8\x01\x01R\x06\x61mount\x12\x33\n\x05\x63\x61use\x18\x04 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1F\\x7F]*$R\x05\x63\x61use\"w\n\x14\x43reateRefundResponse\x12\x30\n\x06refund\x18\x01 \x01(\x0b\x32\x18.tongbao.trade.v1.RefundR\x06refund\x12-\n\x05trade\x18\x02 \x01(\x0b\x32\x17.tongbao.trade.v1.TradeR\x05trade\"\x9e\x01\n\x10GetRefundRequest\x12\x34\n\trefund_no\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9A-Z]{26}$H\x00R\x08refundNo\x12\x46\n\x0frefund_order_no\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$H\x00R\rrefundOrderNoB\x0c\n\x03key\x12\x05\xbaH\x02\x08\x01\"E\n\x11GetRefundResponse\x12\x30\n\x06refund\x18\x01 \x01(\x0b\x32\x18.tongbao.trade.v1.RefundR\x06refund\"X\n\x0fGetTraceRequest\x12\x45\n\x08trace_no\x18\x01 \x01(\tB*\xbaH\'r%2#^[A-Z0-9]{2,8}-[A-Za-z0-9_-]{1,64}$R\x07traceNo\"K\n\x10GetTraceResponse\x12\x37\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1d.tongbao.common.v1.TraceEntryR\x07\x65ntries2\xcd\x08\n\x0cTradeService\x12o\n\nOpenWallet\x12#.tongbao.trade.v1.OpenWalletRequest\x1a$.tongbao.trade.v1.OpenWalletResponse\"\x16\xb2\xbb\x18\x12\n\x0bwallet.open\x12\x01\x01 \x02\x12u\n\tGetWallet\x12\".tongbao.trade.v1.GetWalletRequest\x1a#.tongbao.trade.v1.GetWalletResponse\"\x1f\xb2\xbb\x18\x1b\n\x0bwallet.read\x12\x01\x01\x1a\x07user_no \x01\x12s\n\x0b\x43reateTrade\x12$.tongbao.trade.v1.CreateTradeRequest\x1a%.tongbao.trade.v1.CreateTradeResponse\"\x17\xb2\xbb\x18\x13\n\x0ctrade.create\x12\x01\x01 \x02\x12q\n\x08PayTrade\x12!.tongbao.trade.v1.PayTradeRequest\x1a\".tongbao.trade.v1.PayTradeResponse\"\x1e\xb2\xbb\x18\x1a\n\ttrade.pay\x12\x01\x01\x1a\x08trade_no \x03\x12\x86\x01\n\x0e\x42\x61tchPayTrades\x12\'.tongbao.trade.v1.BatchPayTradesRequest\x1a(.tongbao.trade.v1.BatchPayTradesResponse\"!\xb2\xbb\x18\x1d\n\x0ftrade.batch_pay\x12\x01\x01\x1a\x05items \x03\x12r\n\x08GetTrade\x12!.tongbao.trade.v1.GetTradeRequest\x1a\".tongbao.trade.v1.GetTradeResponse\"\x1f\xb2\xbb\x18\x1b\n\ntrade.read\x12\x01\x01\x1a\x08trade_no \x01\x12\x81\x01\n\x0c\x43reateRefund\x12%.tongbao.trade.v1.CreateRefundRequest\x1a&.tongbao.trade.v1.CreateRefundResponse\"\"\xb2\xbb\x18\x1e\n\rrefund.create\x12\x01\x01\x1a\x08trade_no \x02\x12w\n\tGetRefund\x12\".tongbao.trade.v1.GetRefundRequest\x1a#.tongbao.trade.v1.GetRefundResponse\"!\xb2\xbb\x18\x1d\n\x0brefund.read\x12\x01\x01\x1a\trefund_no \x01\x12s\n\x08GetTrace\x12!.tongbao.trade.v1.GetTraceRequest\x1a\".tongbao.trade.v1.GetTraceResponse\" \xb2\xbb\x18\x1c\n\ntrace.read\x12\x02\x01\x02\x1a\x08trace_no \x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,13 +54,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NEWTRADE'].fields_by_name['product_code']._loaded_options = None
   _globals['_NEWTRADE'].fields_by_name['product_code']._serialized_options = b'\272H\025r\0232\021^[A-Z0-9_]{2,32}$'
   _globals['_NEWTRADE'].fields_by_name['merchant_id']._loaded_options = None
-  _globals['_NEWTRADE'].fields_by_name['merchant_id']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_NEWTRADE'].fields_by_name['merchant_id']._serialized_options = b'\272H\031r\0272\025^[A-Za-z0-9_-]{0,64}$'
   _globals['_NEWTRADE'].fields_by_name['user_no']._loaded_options = None
   _globals['_NEWTRADE'].fields_by_name['user_no']._serialized_options = b'\272H\031r\0272\025^[A-Za-z0-9_-]{0,64}$\270\273\030\002'
   _globals['_NEWTRADE'].fields_by_name['amount']._loaded_options = None
   _globals['_NEWTRADE'].fields_by_name['amount']._serialized_options = b'\272H?\272\0019\n\017amount_positive\022\020must be positive\032\024this.minor_units > 0\310\001\001'
   _globals['_NEWTRADE'].fields_by_name['subject']._loaded_options = None
-  _globals['_NEWTRADE'].fields_by_name['subject']._serialized_options = b'\272H\005r\003\030\200\001'
+  _globals['_NEWTRADE'].fields_by_name['subject']._serialized_options = b'\272H\032r\030\030\200\0012\023^[^\\x00-\\x1F\\x7F]*$'
   _globals['_PAYTRADEREQUEST'].oneofs_by_name['target']._loaded_options = None
   _globals['_PAYTRADEREQUEST'].oneofs_by_name['target']._serialized_options = b'\272H\002\010\001'
   _globals['_PAYTRADEREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -84,7 +84,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEREFUNDREQUEST'].fields_by_name['amount']._loaded_options = None
   _globals['_CREATEREFUNDREQUEST'].fields_by_name['amount']._serialized_options = b'\272H?\272\0019\n\017amount_positive\022\020must be positive\032\024this.minor_units > 0\310\001\001'
   _globals['_CREATEREFUNDREQUEST'].fields_by_name['cause']._loaded_options = None
-  _globals['_CREATEREFUNDREQUEST'].fields_by_name['cause']._serialized_options = b'\272H\005r\003\030\200\001'
+  _globals['_CREATEREFUNDREQUEST'].fields_by_name['cause']._serialized_options = b'\272H\032r\030\030\200\0012\023^[^\\x00-\\x1F\\x7F]*$'
   _globals['_GETREFUNDREQUEST'].oneofs_by_name['key']._loaded_options = None
   _globals['_GETREFUNDREQUEST'].oneofs_by_name['key']._serialized_options = b'\272H\002\010\001'
   _globals['_GETREFUNDREQUEST'].fields_by_name['refund_no']._loaded_options = None
@@ -122,35 +122,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATETRADEREQUEST']._serialized_start=719
   _globals['_CREATETRADEREQUEST']._serialized_end=797
   _globals['_NEWTRADE']._serialized_start=800
-  _globals['_NEWTRADE']._serialized_end=1183
-  _globals['_CREATETRADERESPONSE']._serialized_start=1185
-  _globals['_CREATETRADERESPONSE']._serialized_end=1253
-  _globals['_PAYTRADEREQUEST']._serialized_start=1256
-  _globals['_PAYTRADEREQUEST']._serialized_end=1519
-  _globals['_PAYTRADERESPONSE']._serialized_start=1521
-  _globals['_PAYTRADERESPONSE']._serialized_end=1643
-  _globals['_BATCHPAYTRADESREQUEST']._serialized_start=1645
-  _globals['_BATCHPAYTRADESREQUEST']._serialized_end=1738
-  _globals['_BATCHPAYTRADESRESPONSE']._serialized_start=1740
-  _globals['_BATCHPAYTRADESRESPONSE']._serialized_end=1824
-  _globals['_PAYTRADERESULT']._serialized_start=1827
-  _globals['_PAYTRADERESULT']._serialized_end=1962
-  _globals['_GETTRADEREQUEST']._serialized_start=1965
-  _globals['_GETTRADEREQUEST']._serialized_end=2107
-  _globals['_GETTRADERESPONSE']._serialized_start=2109
-  _globals['_GETTRADERESPONSE']._serialized_end=2231
-  _globals['_CREATEREFUNDREQUEST']._serialized_start=2234
-  _globals['_CREATEREFUNDREQUEST']._serialized_end=2525
-  _globals['_CREATEREFUNDRESPONSE']._serialized_start=2527
-  _globals['_CREATEREFUNDRESPONSE']._serialized_end=2646
-  _globals['_GETREFUNDREQUEST']._serialized_start=2649
-  _globals['_GETREFUNDREQUEST']._serialized_end=2807
-  _globals['_GETREFUNDRESPONSE']._serialized_start=2809
-  _globals['_GETREFUNDRESPONSE']._serialized_end=2878
-  _globals['_GETTRACEREQUEST']._serialized_start=2880
-  _globals['_GETTRACEREQUEST']._serialized_end=2968
-  _globals['_GETTRACERESPONSE']._serialized_start=2970
-  _globals['_GETTRACERESPONSE']._serialized_end=3045
-  _globals['_TRADESERVICE']._serialized_start=3048
-  _globals['_TRADESERVICE']._serialized_end=4149
+  _globals['_NEWTRADE']._serialized_end=1225
+  _globals['_CREATETRADERESPONSE']._serialized_start=1227
+  _globals['_CREATETRADERESPONSE']._serialized_end=1295
+  _globals['_PAYTRADEREQUEST']._serialized_start=1298
+  _globals['_PAYTRADEREQUEST']._serialized_end=1561
+  _globals['_PAYTRADERESPONSE']._serialized_start=1563
+  _globals['_PAYTRADERESPONSE']._serialized_end=1685
+  _globals['_BATCHPAYTRADESREQUEST']._serialized_start=1687
+  _globals['_BATCHPAYTRADESREQUEST']._serialized_end=1780
+  _globals['_BATCHPAYTRADESRESPONSE']._serialized_start=1782
+  _globals['_BATCHPAYTRADESRESPONSE']._serialized_end=1866
+  _globals['_PAYTRADERESULT']._serialized_start=1869
+  _globals['_PAYTRADERESULT']._serialized_end=2004
+  _globals['_GETTRADEREQUEST']._serialized_start=2007
+  _globals['_GETTRADEREQUEST']._serialized_end=2149
+  _globals['_GETTRADERESPONSE']._serialized_start=2151
+  _globals['_GETTRADERESPONSE']._serialized_end=2273
+  _globals['_CREATEREFUNDREQUEST']._serialized_start=2276
+  _globals['_CREATEREFUNDREQUEST']._serialized_end=2588
+  _globals['_CREATEREFUNDRESPONSE']._serialized_start=2590
+  _globals['_CREATEREFUNDRESPONSE']._serialized_end=2709
+  _globals['_GETREFUNDREQUEST']._serialized_start=2712
+  _globals['_GETREFUNDREQUEST']._serialized_end=2870
+  _globals['_GETREFUNDRESPONSE']._serialized_start=2872
+  _globals['_GETREFUNDRESPONSE']._serialized_end=2941
+  _globals['_GETTRACEREQUEST']._serialized_start=2943
+  _globals['_GETTRACEREQUEST']._serialized_end=3031
+  _globals['_GETTRACERESPONSE']._serialized_start=3033
+  _globals['_GETTRACERESPONSE']._serialized_end=3108
+  _globals['_TRADESERVICE']._serialized_start=3111
+  _globals['_TRADESERVICE']._serialized_end=4212
 # @@protoc_insertion_point(module_scope)

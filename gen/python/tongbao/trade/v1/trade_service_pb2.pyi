@@ -171,7 +171,7 @@ class NewTrade(_message.Message):
     user_no: _builtins.str
     """Required for a recharge and for payment by balance."""
     subject: _builtins.str
-    """What it is for, shown to the payer. At most 128 characters."""
+    """What it is for, shown to the payer. At most 128 characters, no control characters."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """Required, positive. 1 to 10^15 minor units."""
@@ -441,7 +441,7 @@ class CreateRefundRequest(_message.Message):
     trade_no: _builtins.str
     """Required."""
     cause: _builtins.str
-    """Why, in the caller's words. At most 128 characters."""
+    """Why, in the caller's words. At most 128 characters, no control characters."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """Required, positive. Together with earlier refunds at most the trade's amount."""
