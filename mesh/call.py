@@ -130,7 +130,7 @@ class BatchLink(Link[ItemT, ResultT]):
             response_deserializer=response.FromString,
         )
         self._coalescer: Coalescer[Any, Any] = Coalescer(
-            self._flush, rows_max=rows_max, flights_max=4
+            self._flush, rows_max=rows_max, flights_max=2
         )
 
     async def _send(self, item: Any) -> Any:

@@ -112,7 +112,7 @@ class Settings(BaseSettings):
     rows_max: Annotated[int, Field(ge=1, le=4096)] = 256
     """Inputs of one coalesced statement."""
 
-    flights_max: Annotated[int, Field(ge=1, le=16)] = 2
+    flights_max: Annotated[int, Field(ge=1, le=16)] = 1
     """Statements of one kind in flight at once."""
 
     timezone: str = "Asia/Shanghai"
