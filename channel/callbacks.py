@@ -21,6 +21,7 @@ from mesh.context import within
 
 _PATH = re.compile(r"/callbacks/([a-z0-9-]{2,32})(?:\?.*)?")
 _SECONDS = 4  # Providers wait about five.
+_IDLE_SECONDS = 60  # Of a connection without a request; the library's own is an hour.
 _DRAIN_SECONDS = 3
 _BACKLOG = 1024
 
@@ -33,7 +34,7 @@ async def listen(desk: Desk) -> None:
     async def answer(request: web.BaseRequest) -> web.Response:
         return await _answer(desk, request)
 
-    server = web.Server(answer, access_log=None)
+    server = web.Server(answer, access_log=None, keepalive_timeout=_IDLE_SECONDS)
     runner = web.ServerRunner(server, shutdown_timeout=_DRAIN_SECONDS)
     await runner.setup()
     try:
@@ -45,13 +46,22 @@ async def listen(desk: Desk) -> None:
 
 
 async def _answer(desk: Desk, request: web.BaseRequest) -> web.Response:
-    """Return 404 and 405 for what is no callback, 413 for too much, 503 for our own trouble."""
+    """Return 404 and 405 for what is no callback, 503 for our own trouble.
+
+    A body must come whole and in time: 413 for too much, 408 for too slow, 400 for broken.
+    """
     match = _PATH.fullmatch(request.raw_path)
     if match is None:
         return web.Response(status=404)
     if request.method != "POST":
         return web.Response(status=405)
-    body = await request.read()
+    try:
+        async with asyncio.timeout(_SECONDS):
+            body = await request.read()
+    except TimeoutError:
+        return web.Response(status=408)
+    except (web.RequestPayloadError, ConnectionError):
+        return web.Response(status=400)
     if len(body) > BODY_BYTES_MAX:
         return web.Response(status=413)
     raw = RawNotification(

@@ -143,7 +143,11 @@ class Database:
             self._changing.add(statement.name)
 
         async def flush(items: Sequence[In]) -> list[tuple[int, Out]]:
-            rows = await self._run(text, {"items": as_json(items)})
+            try:
+                inputs = as_json(items)
+            except TypeError as error:  # Such as half a surrogate pair: it was never sent.
+                raise Rejected(str(error)) from error
+            rows = await self._run(text, {"items": inputs})
             if publishes:
                 self.wrote_outbox.set()
             return [(row.ord, statement.result(row)) for row in rows]

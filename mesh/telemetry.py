@@ -77,7 +77,7 @@ class FileExporter(SpanExporter):
     """Writes spans as JSON lines."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._file = path.open("a", buffering=1 << 16)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:

@@ -7,6 +7,7 @@ whoever has a private key whose public half we know may speak as its owner.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ LIFE_SECONDS_MAX = 600
 LIFE_SECONDS = 300
 _LEEWAY_SECONDS = 5  # Clocks of two machines.
 _CACHED_MAX = 10_000
+# What is read of a token before its signature is checked goes to a file system or a database
+# as a name: nothing but names of ours may.
+_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
+_APP_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 KeysOf = Callable[[str], Awaitable[Sequence[Ed25519PublicKey]]]
 
@@ -149,13 +154,15 @@ def public_key(pem: str) -> Ed25519PublicKey:
 
 
 def _identity(issuer: str) -> Identity:
-    """Return who `issuer` claims to be; a name that cannot be a file is nobody."""
+    """Return who `issuer` claims to be; what cannot be a name of ours is nobody."""
     for prefix, role in (("svc:", options_pb2.ROLE_SERVICE), ("op:", options_pb2.ROLE_OPERATOR)):
         if issuer.startswith(prefix):
             name = issuer.removeprefix(prefix)
-            if not name.replace("-", "").isalnum() or not name.isascii():
+            if not _NAME.fullmatch(name):
                 raise _invalid("its issuer is not known here")
             return Identity(role=role, name=name)
+    if not _APP_ID.fullmatch(issuer):
+        raise _invalid("its issuer is not known here")
     return Identity(role=options_pb2.ROLE_APP, name=issuer)
 
 

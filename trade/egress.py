@@ -23,6 +23,9 @@ _LOOK_UP_SECONDS = 2.0
 _PROBLEM_MAX = 300
 _NOT_PUBLIC = "its address is not public"
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# Not public either, whatever the running version of `ipaddress` knows of it: metadata of some
+# clouds, IPv4 in IPv6 as it was once written, and the translation prefix for private use.
+_NEVER = tuple(ipaddress.ip_network(one) for one in ("192.0.0.0/24", "::/96", "64:ff9b:1::/48"))
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -132,7 +135,8 @@ class _PublicOnly(AbstractResolver):
 def _require_public(addresses: list[Address]) -> None:
     for address in addresses:
         inner = _carried(address)
-        if not inner.is_global or inner.is_multicast:
+        never = any(inner in network for network in _NEVER)
+        if never or not inner.is_global or inner.is_multicast:
             raise NotPublic
 
 

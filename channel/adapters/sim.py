@@ -176,7 +176,7 @@ def _ask(account: Account, stamp: Stamp, call: HttpCall, operation: Operation, n
 
 def _order(content: Mapping[str, Any], operation: Operation) -> Result:
     """Return what the order in a reply or callback says. Raises Unreadable."""
-    state, provider_no = _text(content, "state"), _text(content, "provider_no")
+    state, provider_no = _text(content, "state"), _kept_text(content, "provider_no")
     is_refund = operation in (Operation.REFUND, Operation.QUERY_REFUND)
     match state:
         case "SUCCEEDED":
@@ -202,7 +202,7 @@ def _order(content: Mapping[str, Any], operation: Operation) -> Result:
         case "PENDING" if is_refund:
             return Result(outcome=Outcome.PENDING, provider_no=provider_no)
         case "PENDING":
-            qr_code = _text(content, "qr_code")
+            qr_code = _kept_text(content, "qr_code")
             return Result(outcome=Outcome.ACTION, provider_no=provider_no, qr_code=qr_code)
     return unknown(
         operation, blame=Blame.CHANNEL, code="UNKNOWN_STATE", message=f"state {state[:64]!r}"
@@ -227,6 +227,14 @@ def _text(content: Mapping[str, Any], field: str) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= 512:
         raise Unreadable(f"no {field}")
     return value
+
+
+def _kept_text(content: Mapping[str, Any], field: str) -> str:
+    """Return text that goes into a row. No row can hold NUL: such a word is never applied."""
+    text = _text(content, field)
+    if "\0" in text:
+        raise Unreadable(f"a NUL in {field}")
+    return text
 
 
 def _timestamp(headers: Mapping[str, str], *, near: int) -> str:

@@ -44,7 +44,7 @@ _NEXT = {
 def call(
     method: str,
     *,
-    data: Annotated[str, Parameter(name=["--data", "-d"])] = "{}",
+    data: Annotated[str, Parameter(name=["--data", "-d"], allow_leading_hyphen=True)] = "{}",
     as_name: Annotated[str | None, Parameter(name="--as")] = None,
     home: Home = None,
     as_json: AsJson = False,

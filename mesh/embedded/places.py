@@ -17,6 +17,8 @@ from pathlib import Path
 # while the server restarts.
 _PORTS = range(20_000, 32_000)
 _PORT_TRIES = 200
+# Who has a setting for its port alone; the others are services, in TONGBAO_PUBLIC_PORTS.
+_OWN_SETTING = frozenset({"postgres", "nats", "http", "metrics"})
 
 
 class StartError(Exception):
@@ -65,7 +67,7 @@ def make_home(home: Path) -> Path:
         if not home.is_dir():
             home.mkdir(parents=True)
             home.chmod(0o711)
-        for room in ("run", "logs", "keys", "secrets"):
+        for room in ("run", "logs", "traces", "keys", "secrets"):
             private_dir(home / room)
     return home
 
@@ -147,10 +149,12 @@ class Ports:
 
 def port_in_use(name: str, port: int) -> StartError:
     """Return the error of a server whose port another program listens on."""
+    own = name in _OWN_SETTING
+    setting = f"TONGBAO_{name.upper()}_PORT" if own else f"{name} in TONGBAO_PUBLIC_PORTS"
     return StartError(
         f"{name} cannot listen on 127.0.0.1:{port}",
         why="another program uses the port",
-        next_step=f"Stop that program, or set TONGBAO_{name.upper()}_PORT to a free port or 0",
+        next_step=f"Stop that program, or set {setting} to a free port or 0",
     )
 
 

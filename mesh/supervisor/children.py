@@ -14,7 +14,7 @@ from pathlib import Path
 from secrets import token_urlsafe
 
 from mesh.config import Settings, environment
-from mesh.embedded.places import Ports, explained, private_dir, write_private
+from mesh.embedded.places import Ports, StartError, explained, private_dir, write_private
 from mesh.embedded.process import Process
 
 SIMULATOR = "sim"
@@ -80,8 +80,15 @@ def standard_children(settings: Settings, services: Sequence[str]) -> list[Child
     """Return the simulator, if there is one, and a process for each service.
 
     Free ports are chosen here and remembered, so that all children know all addresses.
+    Raises StartError for a port that is taken, or set for a service that is not there.
     """
     ports = Ports(settings.home)
+    if strangers := sorted(settings.public_ports.keys() - set(services)):
+        raise StartError(
+            f"public_ports names {', '.join(strangers)}",
+            why=f"the services are {', '.join(services)}",
+            next_step="Correct TONGBAO_PUBLIC_PORTS, or public_ports in tongbao.toml",
+        )
     public = {
         service: ports.port(service, wanted=settings.public_ports.get(service, 0))
         for service in services
@@ -100,7 +107,8 @@ def standard_children(settings: Settings, services: Sequence[str]) -> list[Child
     for place, service in enumerate(services):
         own = shared | {"service": service}
         if settings.metrics_port:  # One port each: two processes cannot share it.
-            own["metrics_port"] = settings.metrics_port + place
+            wanted = settings.metrics_port + place
+            own["metrics_port"] = ports.port("metrics", wanted=wanted)
         found_at = {service: f"https://{settings.public_host}:{public[service]}"}
         callbacks = service == CALLBACKS
         children.append(

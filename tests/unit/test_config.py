@@ -38,7 +38,7 @@ def test_without_any_setting_all_is_embedded_and_on_this_machine(tmp_path):
     assert settings.nats_url is None
     assert settings.public_host == "127.0.0.1"
     assert settings.egress_allow_private
-    assert (settings.rows_max, settings.flights_max) == (256, 2)
+    assert (settings.rows_max, settings.flights_max) == (256, 1)
 
 
 def test_each_source_wins_over_the_one_below(monkeypatch, tmp_path):
