@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     JsonConfigSettingsSource,
@@ -45,6 +45,11 @@ class ConfigError(Exception):
     """A setting is wrong. Each line of the message names the variable and the rule."""
 
 
+def _number(value: object) -> object:
+    """Return the number in the text of a variable: a Literal takes no text for it."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
 class Settings(BaseSettings):
     """Everything a process may be told. Immutable; secrets do not appear in `repr`."""
 
@@ -64,7 +69,7 @@ class Settings(BaseSettings):
     postgres_dsn: str | None = Field(default=None, repr=False)
     """An administrator of an external PostgreSQL, 16 or newer. None: embedded."""
 
-    postgres_major: Literal[16, 18] = 18
+    postgres_major: Annotated[Literal[16, 18], BeforeValidator(_number)] = 18
     """Which embedded PostgreSQL; only read when it is embedded."""
 
     postgres_port: Port = 0
