@@ -27,7 +27,7 @@ from demo.history import History
 from demo.journal import Journal
 from demo.plan import plan
 from demo.receiver import Receiver
-from demo.snippets import lines
+from demo.snippets import Example, lines
 from demo.stage import Stage, open_stage
 from demo.world import World, make_world, open_world
 from mesh.cli.output import AsJson, Home
@@ -117,7 +117,7 @@ async def _play(settings: Settings, wish: _Wish) -> int:
         }
         _report(told, verdicts, wish=wish, teller=teller)
         if wish.stays and stage.started_here:
-            await _stay(stage, history, teller)
+            await _stay(stage, world, history, teller)
     return 0 if told["ok"] else 1
 
 
@@ -185,9 +185,16 @@ def _report(
         sys.stdout.flush()
 
 
-async def _stay(stage: Stage, history: History, teller: Teller) -> None:
+async def _stay(stage: Stage, world: World, history: History, teller: Teller) -> None:
     """Show what to try, and keep everything up until Ctrl-C."""
     settings, last = stage.settings, history.calls()[-1]
+    app = world.apps[last.app]
+    example = Example(
+        app=last.app,
+        product_code=app.collect,
+        merchant_id=next(iter(app.merchants.values())),
+        trace_no=last.trace_no,
+    )
     state = read_state(settings.home) or stage.state
     teller.write("")
     for line in lines(
@@ -195,8 +202,7 @@ async def _stay(stage: Stage, history: History, teller: Teller) -> None:
         ca=settings.tls_ca,
         host=settings.public_host,
         state=state,
-        app=last.app,
-        trace_no=last.trace_no,
+        example=example,
     ):
         teller.write(line)
     teller.write("\nAll is up. Ctrl-C stops it.")
