@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from functools import cache
-from typing import Any, NoReturn, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 import structlog
@@ -24,9 +24,9 @@ from google.rpc import code_pb2
 from grpc_status import rpc_status
 
 from buf.validate import validate_pb2
-from mesh.batch import NotExecuted, Rejected, Unknown
+from mesh.batch import NotExecuted, Unknown
 from mesh.clock import monotonic
-from mesh.context import Acting, acting_as, remaining, within
+from mesh.context import Acting, acting_as, within
 from mesh.errors import Declined, Malformed, Refused, refuse, to_status
 from mesh.telemetry import CALL_SECONDS, span, tag_span
 from mesh.tokens import Identity, Verifier
@@ -234,18 +234,6 @@ def policy_of(method: str) -> options_pb2.Policy:
     )
     assert policy.permission, f"{method} has no policy"
     return policy
-
-
-def time_left() -> float:
-    """Return the seconds the caller still waits; only inside a call."""
-    seconds = remaining()
-    assert seconds is not None, "every call has a deadline"
-    return seconds
-
-
-def definite(error: Rejected) -> NoReturn:
-    """Raise what a statement's rejection of our own input is: a bug, not a refusal."""
-    raise AssertionError(str(error)) from error
 
 
 def _acting(identity: Identity, metadata: Mapping[str, str], traceparent: str) -> Acting:

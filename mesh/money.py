@@ -42,13 +42,3 @@ def share(total_minor: int, part_minor: int, whole_minor: int) -> int:
     assert 0 <= part_minor <= whole_minor, (part_minor, whole_minor)
     assert whole_minor > 0, whole_minor
     return (2 * total_minor * part_minor + whole_minor) // (2 * whole_minor)
-
-
-def text(amount_minor: int, currency_code: str) -> str:
-    """Return the amount for people, e.g. `12.34 CNY` or `-5 JPY`."""
-    places = DECIMALS[currency_code]
-    sign, digits = ("-" if amount_minor < 0 else ""), str(abs(amount_minor)).rjust(places + 1, "0")
-    whole, decimals = digits[: len(digits) - places], digits[len(digits) - places :]
-    return (
-        f"{sign}{whole}.{decimals} {currency_code}" if places else f"{sign}{whole} {currency_code}"
-    )

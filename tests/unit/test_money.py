@@ -2,7 +2,6 @@
 
 from decimal import ROUND_HALF_UP, Decimal
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,22 +29,6 @@ def test_shares_of_growing_parts_add_up_to_the_total(total, parts):
         given_so_far += share
 
     assert given_so_far == total
-
-
-@pytest.mark.parametrize(
-    ("minor", "currency", "text"),
-    [
-        (1234, "CNY", "12.34 CNY"),
-        (5, "CNY", "0.05 CNY"),
-        (-5, "CNY", "-0.05 CNY"),
-        (1234, "JPY", "1234 JPY"),
-        (0, "JPY", "0 JPY"),
-        (1234, "KWD", "1.234 KWD"),
-    ],
-)
-def test_money_for_people(minor, currency, text):
-    """With 2, 0 and 3 decimals."""
-    assert money.text(minor, currency) == text
 
 
 def test_what_is_a_currency():
