@@ -43,7 +43,11 @@ gen: $(DEV)    ## proto/ -> gen/
 	@# Types of stubs for files that declare no service: a module that does not exist.
 	@find build/gen -name '*_pb2_grpc.pyi' | while read -r types; do [ -e "$${types%i}" ] || rm "$$types"; done
 	$(BIN)/buf build proto --exclude-source-info --output build/gen/tongbao.binpb
-	rm -rf gen/python && mv build/gen/python build/gen/tongbao.binpb gen/
+	@# In place and only what differs, so that whatever runs meanwhile finds its modules.
+	@cd build/gen && find . -type f | while read -r new; do \
+	  cmp -s "$$new" "../../gen/$$new" || { mkdir -p "../../gen/$$(dirname "$$new")"; cp "$$new" "../../gen/$$new"; }; done
+	@cd gen && find . -type f -not -name '*.pyc' | while read -r old; do \
+	  [ -e "../build/gen/$$old" ] || rm "$$old"; done
 
 check: lint gen    ## what a change must pass besides the tests: contracts, style, types, house rules
 	git diff --exit-code --stat -- gen
