@@ -24,19 +24,22 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tongbao.common.v1 import money_pb2 as tongbao_dot_common_dot_v1_dot_money__pb2
+from tongbao.common.v1 import options_pb2 as tongbao_dot_common_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tongbao/channel/v1/attempt.proto\x12\x12tongbao.channel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtongbao/common/v1/money.proto\"\xf8\x05\n\x07\x41ttempt\x12\x1d\n\nattempt_no\x18\x01 \x01(\tR\tattemptNo\x12\x15\n\x06leg_no\x18\x02 \x01(\tR\x05legNo\x12\x15\n\x06\x61pp_id\x18\x03 \x01(\tR\x05\x61ppId\x12\x19\n\x08trace_no\x18\x04 \x01(\tR\x07traceNo\x12;\n\toperation\x18\x05 \x01(\x0e\x32\x1d.tongbao.channel.v1.OperationR\toperation\x12!\n\x0c\x63hannel_code\x18\x06 \x01(\tR\x0b\x63hannelCode\x12\x30\n\x06\x61mount\x18\x07 \x01(\x0b\x32\x18.tongbao.common.v1.MoneyR\x06\x61mount\x12%\n\x0ereported_minor\x18\x08 \x01(\x03R\rreportedMinor\x12\x1d\n\ncost_minor\x18\t \x01(\x03R\tcostMinor\x12\x37\n\x05state\x18\n \x01(\x0e\x32!.tongbao.channel.v1.Attempt.StateR\x05state\x12\x18\n\x07version\x18\x0b \x01(\x03R\x07version\x12\x1f\n\x0bprovider_no\x18\x0c \x01(\tR\nproviderNo\x12\x17\n\x07qr_code\x18\r \x01(\tR\x06qrCode\x12%\n\x0e\x66\x61ilure_reason\x18\x0e \x01(\tR\rfailureReason\x12;\n\x0b\x63reate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\"\x7f\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10STATE_PROCESSING\x10\x01\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03\x12\x10\n\x0cSTATE_CLOSED\x10\x04\x12\x10\n\x0cSTATE_REVIEW\x10\x05*O\n\tOperation\x12\x19\n\x15OPERATION_UNSPECIFIED\x10\x00\x12\x11\n\rOPERATION_PAY\x10\x01\x12\x14\n\x10OPERATION_REFUND\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tongbao/channel/v1/attempt.proto\x12\x12tongbao.channel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtongbao/common/v1/money.proto\x1a\x1ftongbao/common/v1/options.proto\"\xdc\x06\n\x07\x41ttempt\x12\x1d\n\nattempt_no\x18\x01 \x01(\tR\tattemptNo\x12\x15\n\x06leg_no\x18\x02 \x01(\tR\x05legNo\x12\x15\n\x06\x61pp_id\x18\x03 \x01(\tR\x05\x61ppId\x12\x19\n\x08trace_no\x18\x04 \x01(\tR\x07traceNo\x12;\n\toperation\x18\x05 \x01(\x0e\x32\x1d.tongbao.channel.v1.OperationR\toperation\x12!\n\x0c\x63hannel_code\x18\x06 \x01(\tR\x0b\x63hannelCode\x12\x30\n\x06\x61mount\x18\x07 \x01(\x0b\x32\x18.tongbao.common.v1.MoneyR\x06\x61mount\x12%\n\x0ereported_minor\x18\x08 \x01(\x03R\rreportedMinor\x12\x1d\n\ncost_minor\x18\t \x01(\x03R\tcostMinor\x12\x37\n\x05state\x18\n \x01(\x0e\x32!.tongbao.channel.v1.Attempt.StateR\x05state\x12\x18\n\x07version\x18\x0b \x01(\x03R\x07version\x12\x1f\n\x0bprovider_no\x18\x0c \x01(\tR\nproviderNo\x12\x1d\n\x07qr_code\x18\r \x01(\tB\x04\xb8\xbb\x18\x01R\x06qrCode\x12%\n\x0e\x66\x61ilure_reason\x18\x0e \x01(\tR\rfailureReason\x12;\n\x0b\x63reate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12\x34\n\x16reported_currency_code\x18\x11 \x01(\tR\x14reportedCurrencyCode\x12&\n\x0fis_past_horizon\x18\x12 \x01(\x08R\risPastHorizon\"\x7f\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10STATE_PROCESSING\x10\x01\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03\x12\x10\n\x0cSTATE_CLOSED\x10\x04\x12\x10\n\x0cSTATE_REVIEW\x10\x05*O\n\tOperation\x12\x19\n\x15OPERATION_UNSPECIFIED\x10\x00\x12\x11\n\rOPERATION_PAY\x10\x01\x12\x14\n\x10OPERATION_REFUND\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tongbao.channel.v1.attempt_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OPERATION']._serialized_start=883
-  _globals['_OPERATION']._serialized_end=962
-  _globals['_ATTEMPT']._serialized_start=121
-  _globals['_ATTEMPT']._serialized_end=881
-  _globals['_ATTEMPT_STATE']._serialized_start=754
-  _globals['_ATTEMPT_STATE']._serialized_end=881
+  _globals['_ATTEMPT'].fields_by_name['qr_code']._loaded_options = None
+  _globals['_ATTEMPT'].fields_by_name['qr_code']._serialized_options = b'\270\273\030\001'
+  _globals['_OPERATION']._serialized_start=1016
+  _globals['_OPERATION']._serialized_end=1095
+  _globals['_ATTEMPT']._serialized_start=154
+  _globals['_ATTEMPT']._serialized_end=1014
+  _globals['_ATTEMPT_STATE']._serialized_start=887
+  _globals['_ATTEMPT_STATE']._serialized_end=1014
 # @@protoc_insertion_point(module_scope)

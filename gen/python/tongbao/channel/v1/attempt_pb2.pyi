@@ -100,6 +100,8 @@ class Attempt(_message.Message):
     FAILURE_REASON_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    REPORTED_CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    IS_PAST_HORIZON_FIELD_NUMBER: _builtins.int
     attempt_no: _builtins.str
     """26 characters, stored before the first byte leaves."""
     leg_no: _builtins.str
@@ -113,7 +115,9 @@ class Attempt(_message.Message):
     channel_code: _builtins.str
     """The channel account that was chosen."""
     reported_minor: _builtins.int
-    """What the provider says moved, in minor units, when it is not `amount`; else 0."""
+    """What the provider says moved, in minor units, when it is not `amount`; else 0. See
+    `reported_currency_code`.
+    """
     cost_minor: _builtins.int
     """What the channel takes, in minor units of `amount`."""
     state: Global___Attempt.State.ValueType
@@ -126,6 +130,12 @@ class Attempt(_message.Message):
     """Text to show as a QR code while the payer has to scan; else empty."""
     failure_reason: _builtins.str
     """Why it failed or is under review; empty otherwise."""
+    reported_currency_code: _builtins.str
+    """Currency of `reported_minor` when it is not that of `amount`; else empty."""
+    is_past_horizon: _builtins.bool
+    """The provider has had all the time it needs to know this number, and nobody can say how it
+    ended: only a person can find out. Still PROCESSING, for unknown is not failed.
+    """
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """What was asked. Always positive."""
@@ -157,10 +167,12 @@ class Attempt(_message.Message):
         failure_reason: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        reported_currency_code: _builtins.str = ...,
+        is_past_horizon: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "app_id", b"app_id", "attempt_no", b"attempt_no", "channel_code", b"channel_code", "cost_minor", b"cost_minor", "create_time", b"create_time", "failure_reason", b"failure_reason", "leg_no", b"leg_no", "operation", b"operation", "provider_no", b"provider_no", "qr_code", b"qr_code", "reported_minor", b"reported_minor", "state", b"state", "trace_no", b"trace_no", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "app_id", b"app_id", "attempt_no", b"attempt_no", "channel_code", b"channel_code", "cost_minor", b"cost_minor", "create_time", b"create_time", "failure_reason", b"failure_reason", "is_past_horizon", b"is_past_horizon", "leg_no", b"leg_no", "operation", b"operation", "provider_no", b"provider_no", "qr_code", b"qr_code", "reported_currency_code", b"reported_currency_code", "reported_minor", b"reported_minor", "state", b"state", "trace_no", b"trace_no", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

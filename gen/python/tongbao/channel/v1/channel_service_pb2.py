@@ -31,7 +31,7 @@ from tongbao.common.v1 import options_pb2 as tongbao_dot_common_dot_v1_dot_optio
 from tongbao.common.v1 import trace_pb2 as tongbao_dot_common_dot_v1_dot_trace__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tongbao/channel/v1/channel_service.proto\x12\x12tongbao.channel.v1\x1a\x1b\x62uf/validate/validate.proto\x1a tongbao/channel/v1/attempt.proto\x1a\x1ctongbao/common/v1/item.proto\x1a\x1dtongbao/common/v1/kinds.proto\x1a\x1dtongbao/common/v1/money.proto\x1a\x1ftongbao/common/v1/options.proto\x1a\x1dtongbao/common/v1/trace.proto\"Y\n\x14StreamSubmitsRequest\x12\x41\n\x05items\x18\x01 \x03(\x0b\x32\x1e.tongbao.channel.v1.SubmitItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x04R\x05items\"\xa6\x04\n\nSubmitItem\x12\x17\n\x07item_id\x18\x01 \x01(\x04R\x06itemId\x12@\n\x07\x63ontext\x18\x02 \x01(\x0b\x32\x1e.tongbao.common.v1.ItemContextB\x06\xbaH\x03\xc8\x01\x01R\x07\x63ontext\x12\x32\n\x06leg_no\x18\x03 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^[0-9A-Z]{26}-[1-9]$R\x05legNo\x12G\n\toperation\x18\x04 \x01(\x0e\x32\x1d.tongbao.channel.v1.OperationB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\toperation\x12\x37\n\x04tool\x18\x05 \x01(\x0e\x32\x17.tongbao.common.v1.ToolB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x04tool\x12\x38\n\x06\x61mount\x18\x06 \x01(\x0b\x32\x18.tongbao.common.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01R\x06\x61mount\x12;\n\rbusiness_code\x18\x07 \x01(\tB\x16\xbaH\x13r\x11\x32\x0f^[A-Z0-9]{2,8}$R\x0c\x62usinessCode\x12$\n\x07user_no\x18\x08 \x01(\tB\x0b\xbaH\x04r\x02\x18@\xb8\xbb\x18\x02R\x06userNo\x12\"\n\x07subject\x18\t \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x07subject\x12\x46\n\x0foriginal_leg_no\x18\n \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^([0-9A-Z]{26}-[1-9])?$R\roriginalLegNo\"S\n\x15StreamSubmitsResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32 .tongbao.channel.v1.SubmitResultR\x07results\"\x95\x01\n\x0cSubmitResult\x12\x17\n\x07item_id\x18\x01 \x01(\x04R\x06itemId\x12\x35\n\x06status\x18\x02 \x01(\x0b\x32\x1d.tongbao.common.v1.ItemStatusR\x06status\x12\x35\n\x07\x61ttempt\x18\x03 \x01(\x0b\x32\x1b.tongbao.channel.v1.AttemptR\x07\x61ttempt\"[\n\x17ListTraceEntriesRequest\x12@\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1e.tongbao.common.v1.ItemContextB\x06\xbaH\x03\xc8\x01\x01R\x07\x63ontext\"S\n\x18ListTraceEntriesResponse\x12\x37\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1d.tongbao.common.v1.TraceEntryR\x07\x65ntries2\xb1\x02\n\x0e\x43hannelService\x12\x8a\x01\n\rStreamSubmits\x12(.tongbao.channel.v1.StreamSubmitsRequest\x1a).tongbao.channel.v1.StreamSubmitsResponse\" \xb2\xbb\x18\x1c\n\x0e\x63hannel.submit\x12\x01\x03\x1a\x05items \x02(\x01\x30\x01\x12\x91\x01\n\x10ListTraceEntries\x12+.tongbao.channel.v1.ListTraceEntriesRequest\x1a,.tongbao.channel.v1.ListTraceEntriesResponse\"\"\xb2\xbb\x18\x1e\n\rchannel.trace\x12\x01\x03\x1a\x08trace_no \x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tongbao/channel/v1/channel_service.proto\x12\x12tongbao.channel.v1\x1a\x1b\x62uf/validate/validate.proto\x1a tongbao/channel/v1/attempt.proto\x1a\x1ctongbao/common/v1/item.proto\x1a\x1dtongbao/common/v1/kinds.proto\x1a\x1dtongbao/common/v1/money.proto\x1a\x1ftongbao/common/v1/options.proto\x1a\x1dtongbao/common/v1/trace.proto\"Y\n\x14StreamSubmitsRequest\x12\x41\n\x05items\x18\x01 \x03(\x0b\x32\x1e.tongbao.channel.v1.SubmitItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x04R\x05items\"\xf4\x04\n\nSubmitItem\x12\x17\n\x07item_id\x18\x01 \x01(\x04R\x06itemId\x12@\n\x07\x63ontext\x18\x02 \x01(\x0b\x32\x1e.tongbao.common.v1.ItemContextB\x06\xbaH\x03\xc8\x01\x01R\x07\x63ontext\x12\x32\n\x06leg_no\x18\x03 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^[0-9A-Z]{26}-[1-9]$R\x05legNo\x12G\n\toperation\x18\x04 \x01(\x0e\x32\x1d.tongbao.channel.v1.OperationB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\toperation\x12\x37\n\x04tool\x18\x05 \x01(\x0e\x32\x17.tongbao.common.v1.ToolB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x04tool\x12\x38\n\x06\x61mount\x18\x06 \x01(\x0b\x32\x18.tongbao.common.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01R\x06\x61mount\x12;\n\rbusiness_code\x18\x07 \x01(\tB\x16\xbaH\x13r\x11\x32\x0f^[A-Z0-9]{2,8}$R\x0c\x62usinessCode\x12$\n\x07user_no\x18\x08 \x01(\tB\x0b\xbaH\x04r\x02\x18@\xb8\xbb\x18\x02R\x06userNo\x12&\n\x07subject\x18\t \x01(\tB\x0c\xbaH\x05r\x03\x18\x80\x01\xb8\xbb\x18\x03R\x07subject\x12\x46\n\x0foriginal_leg_no\x18\n \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^([0-9A-Z]{26}-[1-9])?$R\roriginalLegNo\x12H\n\x13original_attempt_no\x18\x0b \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9A-Z]{26})?$R\x11originalAttemptNo\"S\n\x15StreamSubmitsResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32 .tongbao.channel.v1.SubmitResultR\x07results\"\x95\x01\n\x0cSubmitResult\x12\x17\n\x07item_id\x18\x01 \x01(\x04R\x06itemId\x12\x35\n\x06status\x18\x02 \x01(\x0b\x32\x1d.tongbao.common.v1.ItemStatusR\x06status\x12\x35\n\x07\x61ttempt\x18\x03 \x01(\x0b\x32\x1b.tongbao.channel.v1.AttemptR\x07\x61ttempt\"W\n\x13StreamClosesRequest\x12@\n\x05items\x18\x01 \x03(\x0b\x32\x1d.tongbao.channel.v1.CloseItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x04R\x05items\"\xe0\x01\n\tCloseItem\x12\x17\n\x07item_id\x18\x01 \x01(\x04R\x06itemId\x12@\n\x07\x63ontext\x18\x02 \x01(\x0b\x32\x1e.tongbao.common.v1.ItemContextB\x06\xbaH\x03\xc8\x01\x01R\x07\x63ontext\x12x\n\x03leg\x18\x03 \x01(\x0b\x32\x1e.tongbao.channel.v1.SubmitItemBF\xbaHC\xba\x01=\n\tclose.pay\x12\x1bonly a charge can be closed\x1a\x13this.operation == 1\xc8\x01\x01R\x03leg\"Q\n\x14StreamClosesResponse\x12\x39\n\x07results\x18\x01 \x03(\x0b\x32\x1f.tongbao.channel.v1.CloseResultR\x07results\"\x94\x01\n\x0b\x43loseResult\x12\x17\n\x07item_id\x18\x01 \x01(\x04R\x06itemId\x12\x35\n\x06status\x18\x02 \x01(\x0b\x32\x1d.tongbao.common.v1.ItemStatusR\x06status\x12\x35\n\x07\x61ttempt\x18\x03 \x01(\x0b\x32\x1b.tongbao.channel.v1.AttemptR\x07\x61ttempt\"[\n\x17ListTraceEntriesRequest\x12@\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1e.tongbao.common.v1.ItemContextB\x06\xbaH\x03\xc8\x01\x01R\x07\x63ontext\"S\n\x18ListTraceEntriesResponse\x12\x37\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1d.tongbao.common.v1.TraceEntryR\x07\x65ntries2\xdb\x03\n\x0e\x43hannelService\x12\x93\x01\n\rStreamSubmits\x12(.tongbao.channel.v1.StreamSubmitsRequest\x1a).tongbao.channel.v1.StreamSubmitsResponse\")\xb2\xbb\x18%\n\x0e\x63hannel.submit\x12\x01\x03\x1a\x05items \x02*\x07payment(\x01\x30\x01\x12\x8f\x01\n\x0cStreamCloses\x12\'.tongbao.channel.v1.StreamClosesRequest\x1a(.tongbao.channel.v1.StreamClosesResponse\"(\xb2\xbb\x18$\n\rchannel.close\x12\x01\x03\x1a\x05items \x02*\x07payment(\x01\x30\x01\x12\xa0\x01\n\x10ListTraceEntries\x12+.tongbao.channel.v1.ListTraceEntriesRequest\x1a,.tongbao.channel.v1.ListTraceEntriesResponse\"1\xb2\xbb\x18-\n\rchannel.trace\x12\x01\x03\x1a\x10\x63ontext.trace_no \x01*\x05tradeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,27 +55,45 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUBMITITEM'].fields_by_name['user_no']._loaded_options = None
   _globals['_SUBMITITEM'].fields_by_name['user_no']._serialized_options = b'\272H\004r\002\030@\270\273\030\002'
   _globals['_SUBMITITEM'].fields_by_name['subject']._loaded_options = None
-  _globals['_SUBMITITEM'].fields_by_name['subject']._serialized_options = b'\272H\005r\003\030\200\001'
+  _globals['_SUBMITITEM'].fields_by_name['subject']._serialized_options = b'\272H\005r\003\030\200\001\270\273\030\003'
   _globals['_SUBMITITEM'].fields_by_name['original_leg_no']._loaded_options = None
   _globals['_SUBMITITEM'].fields_by_name['original_leg_no']._serialized_options = b'\272H\033r\0312\027^([0-9A-Z]{26}-[1-9])?$'
+  _globals['_SUBMITITEM'].fields_by_name['original_attempt_no']._loaded_options = None
+  _globals['_SUBMITITEM'].fields_by_name['original_attempt_no']._serialized_options = b'\272H\025r\0232\021^([0-9A-Z]{26})?$'
+  _globals['_STREAMCLOSESREQUEST'].fields_by_name['items']._loaded_options = None
+  _globals['_STREAMCLOSESREQUEST'].fields_by_name['items']._serialized_options = b'\272H\010\222\001\005\010\001\020\200\004'
+  _globals['_CLOSEITEM'].fields_by_name['context']._loaded_options = None
+  _globals['_CLOSEITEM'].fields_by_name['context']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_CLOSEITEM'].fields_by_name['leg']._loaded_options = None
+  _globals['_CLOSEITEM'].fields_by_name['leg']._serialized_options = b'\272HC\272\001=\n\tclose.pay\022\033only a charge can be closed\032\023this.operation == 1\310\001\001'
   _globals['_LISTTRACEENTRIESREQUEST'].fields_by_name['context']._loaded_options = None
   _globals['_LISTTRACEENTRIESREQUEST'].fields_by_name['context']._serialized_options = b'\272H\003\310\001\001'
   _globals['_CHANNELSERVICE'].methods_by_name['StreamSubmits']._loaded_options = None
-  _globals['_CHANNELSERVICE'].methods_by_name['StreamSubmits']._serialized_options = b'\262\273\030\034\n\016channel.submit\022\001\003\032\005items \002'
+  _globals['_CHANNELSERVICE'].methods_by_name['StreamSubmits']._serialized_options = b'\262\273\030%\n\016channel.submit\022\001\003\032\005items \002*\007payment'
+  _globals['_CHANNELSERVICE'].methods_by_name['StreamCloses']._loaded_options = None
+  _globals['_CHANNELSERVICE'].methods_by_name['StreamCloses']._serialized_options = b'\262\273\030$\n\rchannel.close\022\001\003\032\005items \002*\007payment'
   _globals['_CHANNELSERVICE'].methods_by_name['ListTraceEntries']._loaded_options = None
-  _globals['_CHANNELSERVICE'].methods_by_name['ListTraceEntries']._serialized_options = b'\262\273\030\036\n\rchannel.trace\022\001\003\032\010trace_no \001'
+  _globals['_CHANNELSERVICE'].methods_by_name['ListTraceEntries']._serialized_options = b'\262\273\030-\n\rchannel.trace\022\001\003\032\020context.trace_no \001*\005trade'
   _globals['_STREAMSUBMITSREQUEST']._serialized_start=283
   _globals['_STREAMSUBMITSREQUEST']._serialized_end=372
   _globals['_SUBMITITEM']._serialized_start=375
-  _globals['_SUBMITITEM']._serialized_end=925
-  _globals['_STREAMSUBMITSRESPONSE']._serialized_start=927
-  _globals['_STREAMSUBMITSRESPONSE']._serialized_end=1010
-  _globals['_SUBMITRESULT']._serialized_start=1013
-  _globals['_SUBMITRESULT']._serialized_end=1162
-  _globals['_LISTTRACEENTRIESREQUEST']._serialized_start=1164
-  _globals['_LISTTRACEENTRIESREQUEST']._serialized_end=1255
-  _globals['_LISTTRACEENTRIESRESPONSE']._serialized_start=1257
-  _globals['_LISTTRACEENTRIESRESPONSE']._serialized_end=1340
-  _globals['_CHANNELSERVICE']._serialized_start=1343
-  _globals['_CHANNELSERVICE']._serialized_end=1648
+  _globals['_SUBMITITEM']._serialized_end=1003
+  _globals['_STREAMSUBMITSRESPONSE']._serialized_start=1005
+  _globals['_STREAMSUBMITSRESPONSE']._serialized_end=1088
+  _globals['_SUBMITRESULT']._serialized_start=1091
+  _globals['_SUBMITRESULT']._serialized_end=1240
+  _globals['_STREAMCLOSESREQUEST']._serialized_start=1242
+  _globals['_STREAMCLOSESREQUEST']._serialized_end=1329
+  _globals['_CLOSEITEM']._serialized_start=1332
+  _globals['_CLOSEITEM']._serialized_end=1556
+  _globals['_STREAMCLOSESRESPONSE']._serialized_start=1558
+  _globals['_STREAMCLOSESRESPONSE']._serialized_end=1639
+  _globals['_CLOSERESULT']._serialized_start=1642
+  _globals['_CLOSERESULT']._serialized_end=1790
+  _globals['_LISTTRACEENTRIESREQUEST']._serialized_start=1792
+  _globals['_LISTTRACEENTRIESREQUEST']._serialized_end=1883
+  _globals['_LISTTRACEENTRIESRESPONSE']._serialized_start=1885
+  _globals['_LISTTRACEENTRIESRESPONSE']._serialized_end=1968
+  _globals['_CHANNELSERVICE']._serialized_start=1971
+  _globals['_CHANNELSERVICE']._serialized_end=2446
 # @@protoc_insertion_point(module_scope)

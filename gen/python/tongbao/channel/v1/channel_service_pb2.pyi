@@ -63,6 +63,7 @@ class SubmitItem(_message.Message):
     USER_NO_FIELD_NUMBER: _builtins.int
     SUBJECT_FIELD_NUMBER: _builtins.int
     ORIGINAL_LEG_NO_FIELD_NUMBER: _builtins.int
+    ORIGINAL_ATTEMPT_NO_FIELD_NUMBER: _builtins.int
     item_id: _builtins.int
     """Chosen by the caller, unique on its stream; the answer carries it."""
     leg_no: _builtins.str
@@ -79,6 +80,10 @@ class SubmitItem(_message.Message):
     """Shown to the payer."""
     original_leg_no: _builtins.str
     """Required for a refund: the leg that was paid."""
+    original_attempt_no: _builtins.str
+    """For a refund: which attempt of that leg is given back; empty for its latest one. Names
+    the second charge of a leg whose money moved twice.
+    """
     @_builtins.property
     def context(self) -> _item_pb2.ItemContext:
         """On whose behalf. Required."""
@@ -100,10 +105,11 @@ class SubmitItem(_message.Message):
         user_no: _builtins.str = ...,
         subject: _builtins.str = ...,
         original_leg_no: _builtins.str = ...,
+        original_attempt_no: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "context", b"context"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "business_code", b"business_code", "context", b"context", "item_id", b"item_id", "leg_no", b"leg_no", "operation", b"operation", "original_leg_no", b"original_leg_no", "subject", b"subject", "tool", b"tool", "user_no", b"user_no"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "business_code", b"business_code", "context", b"context", "item_id", b"item_id", "leg_no", b"leg_no", "operation", b"operation", "original_attempt_no", b"original_attempt_no", "original_leg_no", b"original_leg_no", "subject", b"subject", "tool", b"tool", "user_no", b"user_no"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -166,6 +172,124 @@ class SubmitResult(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SubmitResult: _TypeAlias = SubmitResult  # noqa: Y015
+
+@_typing.final
+class StreamClosesRequest(_message.Message):
+    """A pack of items of `StreamCloses`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___CloseItem]:
+        """1 to 512."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___CloseItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamClosesRequest: _TypeAlias = StreamClosesRequest  # noqa: Y015
+
+@_typing.final
+class CloseItem(_message.Message):
+    """One leg to close."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_ID_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    LEG_FIELD_NUMBER: _builtins.int
+    item_id: _builtins.int
+    """Chosen by the caller, unique on its stream; the answer carries it."""
+    @_builtins.property
+    def context(self) -> _item_pb2.ItemContext:
+        """On whose behalf. Required."""
+
+    @_builtins.property
+    def leg(self) -> Global___SubmitItem:
+        """Required. The leg exactly as it was submitted, or would have been; its operation is
+        `OPERATION_PAY`. Its own `item_id` says nothing.
+        """
+
+    def __init__(
+        self,
+        *,
+        item_id: _builtins.int = ...,
+        context: _item_pb2.ItemContext | None = ...,
+        leg: Global___SubmitItem | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "leg", b"leg"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "item_id", b"item_id", "leg", b"leg"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseItem: _TypeAlias = CloseItem  # noqa: Y015
+
+@_typing.final
+class StreamClosesResponse(_message.Message):
+    """A pack of answers of `StreamCloses`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___CloseResult]:
+        """In the order in which they became known."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___CloseResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamClosesResponse: _TypeAlias = StreamClosesResponse  # noqa: Y015
+
+@_typing.final
+class CloseResult(_message.Message):
+    """How one item of `StreamCloses` went."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    item_id: _builtins.int
+    """As in the item."""
+    @_builtins.property
+    def status(self) -> _item_pb2.ItemStatus:
+        """Absent when it went well."""
+
+    @_builtins.property
+    def attempt(self) -> _attempt_pb2.Attempt:
+        """The leg's latest attempt as it is now; absent when `status` is present."""
+
+    def __init__(
+        self,
+        *,
+        item_id: _builtins.int = ...,
+        status: _item_pb2.ItemStatus | None = ...,
+        attempt: _attempt_pb2.Attempt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "item_id", b"item_id", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseResult: _TypeAlias = CloseResult  # noqa: Y015
 
 @_typing.final
 class ListTraceEntriesRequest(_message.Message):

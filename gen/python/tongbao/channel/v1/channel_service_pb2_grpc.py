@@ -40,6 +40,11 @@ class ChannelServiceStub:
                 request_serializer=tongbao_dot_channel_dot_v1_dot_channel__service__pb2.StreamSubmitsRequest.SerializeToString,
                 response_deserializer=tongbao_dot_channel_dot_v1_dot_channel__service__pb2.StreamSubmitsResponse.FromString,
                 _registered_method=True)
+        self.StreamCloses = channel.stream_stream(
+                '/tongbao.channel.v1.ChannelService/StreamCloses',
+                request_serializer=tongbao_dot_channel_dot_v1_dot_channel__service__pb2.StreamClosesRequest.SerializeToString,
+                response_deserializer=tongbao_dot_channel_dot_v1_dot_channel__service__pb2.StreamClosesResponse.FromString,
+                _registered_method=True)
         self.ListTraceEntries = channel.unary_unary(
                 '/tongbao.channel.v1.ChannelService/ListTraceEntries',
                 request_serializer=tongbao_dot_channel_dot_v1_dot_channel__service__pb2.ListTraceEntriesRequest.SerializeToString,
@@ -65,6 +70,21 @@ class ChannelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamCloses(self, request_iterator, context):
+        """Ends charges that nobody has paid, so that nobody can pay them any more.
+
+        Every item is answered once, by its `item_id`, with the leg's latest attempt as it is
+        then. It may have SUCCEEDED: then it was paid before. It is PROCESSING when the provider
+        did not say: then channel goes on closing it, and an event says how it ended. A leg that
+        was never submitted is written down as closed: submitted later, it charges nobody.
+
+        An item fails, in this order of precedence, with `REQUEST_REUSED`, `NO_CHANNEL`,
+        `PAYER_IS_PAYING`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListTraceEntries(self, request, context):
         """Returns what channel has of a trace: attempts and callbacks. Empty when nothing.
         """
@@ -79,6 +99,11 @@ def add_ChannelServiceServicer_to_server(servicer, server):
                     servicer.StreamSubmits,
                     request_deserializer=tongbao_dot_channel_dot_v1_dot_channel__service__pb2.StreamSubmitsRequest.FromString,
                     response_serializer=tongbao_dot_channel_dot_v1_dot_channel__service__pb2.StreamSubmitsResponse.SerializeToString,
+            ),
+            'StreamCloses': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamCloses,
+                    request_deserializer=tongbao_dot_channel_dot_v1_dot_channel__service__pb2.StreamClosesRequest.FromString,
+                    response_serializer=tongbao_dot_channel_dot_v1_dot_channel__service__pb2.StreamClosesResponse.SerializeToString,
             ),
             'ListTraceEntries': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTraceEntries,
@@ -114,6 +139,33 @@ class ChannelService:
             '/tongbao.channel.v1.ChannelService/StreamSubmits',
             tongbao_dot_channel_dot_v1_dot_channel__service__pb2.StreamSubmitsRequest.SerializeToString,
             tongbao_dot_channel_dot_v1_dot_channel__service__pb2.StreamSubmitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamCloses(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/tongbao.channel.v1.ChannelService/StreamCloses',
+            tongbao_dot_channel_dot_v1_dot_channel__service__pb2.StreamClosesRequest.SerializeToString,
+            tongbao_dot_channel_dot_v1_dot_channel__service__pb2.StreamClosesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -26,6 +26,17 @@ class ChannelServiceStub:
     An item fails, in this order of precedence, with `REQUEST_REUSED`,
     `ORIGINAL_NOT_FOUND`, `NO_CHANNEL`.
     """
+    StreamCloses: _aio.StreamStreamMultiCallable[_channel_service_pb2.StreamClosesRequest, _channel_service_pb2.StreamClosesResponse]
+    """Ends charges that nobody has paid, so that nobody can pay them any more.
+
+    Every item is answered once, by its `item_id`, with the leg's latest attempt as it is
+    then. It may have SUCCEEDED: then it was paid before. It is PROCESSING when the provider
+    did not say: then channel goes on closing it, and an event says how it ended. A leg that
+    was never submitted is written down as closed: submitted later, it charges nobody.
+
+    An item fails, in this order of precedence, with `REQUEST_REUSED`, `NO_CHANNEL`,
+    `PAYER_IS_PAYING`.
+    """
     ListTraceEntries: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.ListTraceEntriesRequest, _channel_service_pb2.ListTraceEntriesResponse]
     """Returns what channel has of a trace: attempts and callbacks. Empty when nothing."""
 
@@ -46,6 +57,23 @@ class ChannelServiceServicer(metaclass=_abc_1.ABCMeta):
 
         An item fails, in this order of precedence, with `REQUEST_REUSED`,
         `ORIGINAL_NOT_FOUND`, `NO_CHANNEL`.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamCloses(
+        self,
+        request_iterator: _abc.AsyncIterator[_channel_service_pb2.StreamClosesRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_channel_service_pb2.StreamClosesRequest], _abc.AsyncIterator[_channel_service_pb2.StreamClosesResponse]],
+    ) -> _abc.AsyncIterator[_channel_service_pb2.StreamClosesResponse]:
+        """Ends charges that nobody has paid, so that nobody can pay them any more.
+
+        Every item is answered once, by its `item_id`, with the leg's latest attempt as it is
+        then. It may have SUCCEEDED: then it was paid before. It is PROCESSING when the provider
+        did not say: then channel goes on closing it, and an event says how it ended. A leg that
+        was never submitted is written down as closed: submitted later, it charges nobody.
+
+        An item fails, in this order of precedence, with `REQUEST_REUSED`, `NO_CHANNEL`,
+        `PAYER_IS_PAYING`.
         """
 
     @_abc_1.abstractmethod

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from tongbao.common.v1 import options_pb2 as tongbao_dot_common_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tongbao/channel/v1/reasons.proto\x12\x12tongbao.channel.v1\x1a\x1ftongbao/common/v1/options.proto*\x96\x02\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12,\n\x19REASON_ORIGINAL_NOT_FOUND\x10\x01\x1a\r\xaa\xbb\x18\tNOT_FOUND\x12.\n\x11REASON_NO_CHANNEL\x10\x02\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITION\x12\x30\n\x16REASON_ADAPTER_UNKNOWN\x10\x03\x1a\x14\xaa\xbb\x18\x10INVALID_ARGUMENT\x12\x31\n\x17REASON_TOOL_UNSUPPORTED\x10\x04\x1a\x14\xaa\xbb\x18\x10INVALID_ARGUMENT\x12\x31\n\x17REASON_CURRENCY_UNKNOWN\x10\x05\x1a\x14\xaa\xbb\x18\x10INVALID_ARGUMENTb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tongbao/channel/v1/reasons.proto\x12\x12tongbao.channel.v1\x1a\x1ftongbao/common/v1/options.proto*\xcb\x02\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12,\n\x19REASON_ORIGINAL_NOT_FOUND\x10\x01\x1a\r\xaa\xbb\x18\tNOT_FOUND\x12.\n\x11REASON_NO_CHANNEL\x10\x02\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITION\x12\x30\n\x16REASON_ADAPTER_UNKNOWN\x10\x03\x1a\x14\xaa\xbb\x18\x10INVALID_ARGUMENT\x12\x31\n\x17REASON_TOOL_UNSUPPORTED\x10\x04\x1a\x14\xaa\xbb\x18\x10INVALID_ARGUMENT\x12\x31\n\x17REASON_CURRENCY_UNKNOWN\x10\x05\x1a\x14\xaa\xbb\x18\x10INVALID_ARGUMENT\x12\x33\n\x16REASON_PAYER_IS_PAYING\x10\x06\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITIONb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,6 +42,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REASON'].values_by_name["REASON_TOOL_UNSUPPORTED"]._serialized_options = b'\252\273\030\020INVALID_ARGUMENT'
   _globals['_REASON'].values_by_name["REASON_CURRENCY_UNKNOWN"]._loaded_options = None
   _globals['_REASON'].values_by_name["REASON_CURRENCY_UNKNOWN"]._serialized_options = b'\252\273\030\020INVALID_ARGUMENT'
+  _globals['_REASON'].values_by_name["REASON_PAYER_IS_PAYING"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_PAYER_IS_PAYING"]._serialized_options = b'\252\273\030\023FAILED_PRECONDITION'
   _globals['_REASON']._serialized_start=90
-  _globals['_REASON']._serialized_end=368
+  _globals['_REASON']._serialized_end=421
 # @@protoc_insertion_point(module_scope)

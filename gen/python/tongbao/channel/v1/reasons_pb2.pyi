@@ -36,6 +36,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The adapter cannot do this tool. Metadata: `adapter`, `tool`."""
     REASON_CURRENCY_UNKNOWN: _Reason.ValueType  # 5
     """Not an ISO 4217 currency. Metadata: `currency_code`."""
+    REASON_PAYER_IS_PAYING: _Reason.ValueType  # 6
+    """The payer is paying at this very moment, so the provider does not close. Try again later.
+    Metadata: `leg_no`.
+    """
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Every reason for which the channel service refuses a call or an item. The domain is
@@ -56,4 +60,8 @@ REASON_TOOL_UNSUPPORTED: Reason.ValueType  # 4
 """The adapter cannot do this tool. Metadata: `adapter`, `tool`."""
 REASON_CURRENCY_UNKNOWN: Reason.ValueType  # 5
 """Not an ISO 4217 currency. Metadata: `currency_code`."""
+REASON_PAYER_IS_PAYING: Reason.ValueType  # 6
+"""The payer is paying at this very moment, so the provider does not close. Try again later.
+Metadata: `leg_no`.
+"""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

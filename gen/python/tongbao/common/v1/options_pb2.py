@@ -25,19 +25,19 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftongbao/common/v1/options.proto\x12\x11tongbao.common.v1\x1a google/protobuf/descriptor.proto\"\xb5\x01\n\x06Policy\x12\x1e\n\npermission\x18\x01 \x01(\tR\npermission\x12-\n\x05roles\x18\x02 \x03(\x0e\x32\x17.tongbao.common.v1.RoleR\x05roles\x12\x1a\n\x08resource\x18\x03 \x01(\tR\x08resource\x12@\n\x0bidempotency\x18\x04 \x01(\x0e\x32\x1e.tongbao.common.v1.IdempotencyR\x0bidempotency*O\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0c\n\x08ROLE_APP\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x12\x10\n\x0cROLE_SERVICE\x10\x03*t\n\x0bIdempotency\x12\x1b\n\x17IDEMPOTENCY_UNSPECIFIED\x10\x00\x12\x14\n\x10IDEMPOTENCY_READ\x10\x01\x12\x16\n\x12IDEMPOTENCY_NUMBER\x10\x02\x12\x1a\n\x16IDEMPOTENCY_REQUEST_ID\x10\x03*\\\n\x0bSensitivity\x12\x1b\n\x17SENSITIVITY_UNSPECIFIED\x10\x00\x12\x16\n\x12SENSITIVITY_SECRET\x10\x01\x12\x18\n\x14SENSITIVITY_PERSONAL\x10\x02:@\n\tgrpc_code\x12!.google.protobuf.EnumValueOptions\x18\xb5\x87\x03 \x01(\tR\x08grpcCode:S\n\x06policy\x12\x1e.google.protobuf.MethodOptions\x18\xb6\x87\x03 \x01(\x0b\x32\x19.tongbao.common.v1.PolicyR\x06policy:a\n\x0bsensitivity\x12\x1d.google.protobuf.FieldOptions\x18\xb7\x87\x03 \x01(\x0e\x32\x1e.tongbao.common.v1.SensitivityR\x0bsensitivityb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftongbao/common/v1/options.proto\x12\x11tongbao.common.v1\x1a google/protobuf/descriptor.proto\"\xd1\x01\n\x06Policy\x12\x1e\n\npermission\x18\x01 \x01(\tR\npermission\x12-\n\x05roles\x18\x02 \x03(\x0e\x32\x17.tongbao.common.v1.RoleR\x05roles\x12\x1a\n\x08resource\x18\x03 \x01(\tR\x08resource\x12@\n\x0bidempotency\x18\x04 \x01(\x0e\x32\x1e.tongbao.common.v1.IdempotencyR\x0bidempotency\x12\x1a\n\x08services\x18\x05 \x03(\tR\x08services*O\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0c\n\x08ROLE_APP\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x12\x10\n\x0cROLE_SERVICE\x10\x03*t\n\x0bIdempotency\x12\x1b\n\x17IDEMPOTENCY_UNSPECIFIED\x10\x00\x12\x14\n\x10IDEMPOTENCY_READ\x10\x01\x12\x16\n\x12IDEMPOTENCY_NUMBER\x10\x02\x12\x1a\n\x16IDEMPOTENCY_REQUEST_ID\x10\x03*w\n\x0bSensitivity\x12\x1b\n\x17SENSITIVITY_UNSPECIFIED\x10\x00\x12\x16\n\x12SENSITIVITY_SECRET\x10\x01\x12\x18\n\x14SENSITIVITY_PERSONAL\x10\x02\x12\x19\n\x15SENSITIVITY_FREE_TEXT\x10\x03:@\n\tgrpc_code\x12!.google.protobuf.EnumValueOptions\x18\xb5\x87\x03 \x01(\tR\x08grpcCode:S\n\x06policy\x12\x1e.google.protobuf.MethodOptions\x18\xb6\x87\x03 \x01(\x0b\x32\x19.tongbao.common.v1.PolicyR\x06policy:a\n\x0bsensitivity\x12\x1d.google.protobuf.FieldOptions\x18\xb7\x87\x03 \x01(\x0e\x32\x1e.tongbao.common.v1.SensitivityR\x0bsensitivityb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tongbao.common.v1.options_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=272
-  _globals['_ROLE']._serialized_end=351
-  _globals['_IDEMPOTENCY']._serialized_start=353
-  _globals['_IDEMPOTENCY']._serialized_end=469
-  _globals['_SENSITIVITY']._serialized_start=471
-  _globals['_SENSITIVITY']._serialized_end=563
+  _globals['_ROLE']._serialized_start=300
+  _globals['_ROLE']._serialized_end=379
+  _globals['_IDEMPOTENCY']._serialized_start=381
+  _globals['_IDEMPOTENCY']._serialized_end=497
+  _globals['_SENSITIVITY']._serialized_start=499
+  _globals['_SENSITIVITY']._serialized_end=618
   _globals['_POLICY']._serialized_start=89
-  _globals['_POLICY']._serialized_end=270
+  _globals['_POLICY']._serialized_end=298
 # @@protoc_insertion_point(module_scope)

@@ -86,27 +86,37 @@ class _SensitivityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Sensitivi
     SENSITIVITY_UNSPECIFIED: _Sensitivity.ValueType  # 0
     """Not sensitive."""
     SENSITIVITY_SECRET: _Sensitivity.ValueType  # 1
-    """A credential: key, token, signing secret."""
+    """A credential: key, token, signing secret, an address or code that works for its bearer."""
     SENSITIVITY_PERSONAL: _Sensitivity.ValueType  # 2
     """It names a person, e.g. a user number."""
+    SENSITIVITY_FREE_TEXT: _Sensitivity.ValueType  # 3
+    """Text by a caller or an operator for people, e.g. a subject or a cause."""
 
 class Sensitivity(_Sensitivity, metaclass=_SensitivityEnumTypeWrapper):
-    """What kind of secret or personal datum a field holds. Such fields never reach a log line,
-    a span or an error text.
+    """What a field would give away. Such fields never reach a log line, a span, a metric, an error
+    text or a view of dead letters (mesh.redact).
+
+    The rule: mark what lets its holder act as somebody (SECRET, also addresses and codes that
+    somebody else's token may stand in), what tells one person from another (PERSONAL), and what
+    callers write for people (FREE_TEXT, for nobody knows what is in it). Do not mark what a log
+    needs to be of use and what tells nothing by itself: order and trace numbers, amounts, codes,
+    ids of apps, merchants and wallets, names of companies, public keys.
     """
 
 SENSITIVITY_UNSPECIFIED: Sensitivity.ValueType  # 0
 """Not sensitive."""
 SENSITIVITY_SECRET: Sensitivity.ValueType  # 1
-"""A credential: key, token, signing secret."""
+"""A credential: key, token, signing secret, an address or code that works for its bearer."""
 SENSITIVITY_PERSONAL: Sensitivity.ValueType  # 2
 """It names a person, e.g. a user number."""
+SENSITIVITY_FREE_TEXT: Sensitivity.ValueType  # 3
+"""Text by a caller or an operator for people, e.g. a subject or a cause."""
 Global___Sensitivity: _TypeAlias = Sensitivity  # noqa: Y015
 
 @_typing.final
 class Policy(_message.Message):
-    """Who may call a method and how it may be repeated. Every rpc carries one; the interceptor
-    of every server enforces it from the descriptor.
+    """Who may call a method and how it may be repeated. Every rpc carries one; a service does not
+    start without it, and the interceptor of every server enforces it from the descriptor.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -115,15 +125,24 @@ class Policy(_message.Message):
     ROLES_FIELD_NUMBER: _builtins.int
     RESOURCE_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_FIELD_NUMBER: _builtins.int
+    SERVICES_FIELD_NUMBER: _builtins.int
     permission: _builtins.str
     """Dotted name of the right, e.g. `trade.pay`. Unique per rpc."""
     resource: _builtins.str
-    """Field of the request that names the resource; empty when the caller's own app is it."""
+    """Path of the field of the request that names the resource, e.g. `context.trace_no`; empty
+    when the caller's own app is it.
+    """
     idempotency: Global___Idempotency.ValueType
     """How often the call may be sent."""
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[Global___Role.ValueType]:
         """Kinds of callers that hold the right. Anyone else gets PERMISSION_DENIED."""
+
+    @_builtins.property
+    def services(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The services that may call, by name; required with `ROLE_SERVICE` and empty without it.
+        Any other service gets PERMISSION_DENIED.
+        """
 
     def __init__(
         self,
@@ -132,10 +151,11 @@ class Policy(_message.Message):
         roles: _abc.Iterable[Global___Role.ValueType] | None = ...,
         resource: _builtins.str = ...,
         idempotency: Global___Idempotency.ValueType = ...,
+        services: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency", b"idempotency", "permission", b"permission", "resource", b"resource", "roles", b"roles"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency", b"idempotency", "permission", b"permission", "resource", b"resource", "roles", b"roles", "services", b"services"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

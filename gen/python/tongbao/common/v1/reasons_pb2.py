@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from tongbao.common.v1 import options_pb2 as tongbao_dot_common_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftongbao/common/v1/reasons.proto\x12\x11tongbao.common.v1\x1a\x1ftongbao/common/v1/options.proto*\xa2\x04\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12-\n\x15REASON_REQUEST_REUSED\x10\x01\x1a\x12\xaa\xbb\x18\x0e\x41LREADY_EXISTS\x12-\n\x14REASON_TOKEN_INVALID\x10\x02\x1a\x13\xaa\xbb\x18\x0fUNAUTHENTICATED\x12-\n\x14REASON_TOKEN_EXPIRED\x10\x03\x1a\x13\xaa\xbb\x18\x0fUNAUTHENTICATED\x12\x33\n\x18REASON_PERMISSION_DENIED\x10\x04\x1a\x15\xaa\xbb\x18\x11PERMISSION_DENIED\x12(\n\x13REASON_NOT_EXECUTED\x10\x05\x1a\x0f\xaa\xbb\x18\x0bUNAVAILABLE\x12\'\n\x16REASON_OUTCOME_UNKNOWN\x10\x06\x1a\x0b\xaa\xbb\x18\x07UNKNOWN\x12\x30\n\x16REASON_MALFORMED_BYTES\x10\x07\x1a\x14\xaa\xbb\x18\x10INVALID_ARGUMENT\x12/\n\x15REASON_INVALID_FIELDS\x10\x08\x1a\x14\xaa\xbb\x18\x10INVALID_ARGUMENT\x12!\n\x0fREASON_INTERNAL\x10\t\x1a\x0c\xaa\xbb\x18\x08INTERNAL\x12\x31\n\x16REASON_DEADLINE_PASSED\x10\n\x1a\x15\xaa\xbb\x18\x11\x44\x45\x41\x44LINE_EXCEEDED\x12\x32\n\x18REASON_DEADLINE_REQUIRED\x10\x0b\x1a\x14\xaa\xbb\x18\x10INVALID_ARGUMENTb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftongbao/common/v1/reasons.proto\x12\x11tongbao.common.v1\x1a\x1ftongbao/common/v1/options.proto*\x98\x06\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12-\n\x15REASON_REQUEST_REUSED\x10\x01\x1a\x12\xaa\xbb\x18\x0e\x41LREADY_EXISTS\x12-\n\x14REASON_TOKEN_INVALID\x10\x02\x1a\x13\xaa\xbb\x18\x0fUNAUTHENTICATED\x12-\n\x14REASON_TOKEN_EXPIRED\x10\x03\x1a\x13\xaa\xbb\x18\x0fUNAUTHENTICATED\x12\x33\n\x18REASON_PERMISSION_DENIED\x10\x04\x1a\x15\xaa\xbb\x18\x11PERMISSION_DENIED\x12(\n\x13REASON_NOT_EXECUTED\x10\x05\x1a\x0f\xaa\xbb\x18\x0bUNAVAILABLE\x12\'\n\x16REASON_OUTCOME_UNKNOWN\x10\x06\x1a\x0b\xaa\xbb\x18\x07UNKNOWN\x12\x30\n\x16REASON_MALFORMED_BYTES\x10\x07\x1a\x14\xaa\xbb\x18\x10INVALID_ARGUMENT\x12/\n\x15REASON_INVALID_FIELDS\x10\x08\x1a\x14\xaa\xbb\x18\x10INVALID_ARGUMENT\x12!\n\x0fREASON_INTERNAL\x10\t\x1a\x0c\xaa\xbb\x18\x08INTERNAL\x12\x31\n\x16REASON_DEADLINE_PASSED\x10\n\x1a\x15\xaa\xbb\x18\x11\x44\x45\x41\x44LINE_EXCEEDED\x12\x32\n\x18REASON_DEADLINE_REQUIRED\x10\x0b\x1a\x14\xaa\xbb\x18\x10INVALID_ARGUMENT\x12(\n\x13REASON_STREAM_ENDED\x10\x0c\x1a\x0f\xaa\xbb\x18\x0bUNAVAILABLE\x12/\n\x13REASON_RATE_LIMITED\x10\r\x1a\x16\xaa\xbb\x18\x12RESOURCE_EXHAUSTED\x12\x35\n\x19REASON_TOO_MANY_IN_FLIGHT\x10\x0e\x1a\x16\xaa\xbb\x18\x12RESOURCE_EXHAUSTED\x12-\n\x11REASON_OVERLOADED\x10\x0f\x1a\x16\xaa\xbb\x18\x12RESOURCE_EXHAUSTED\x12\x33\n\x19REASON_PAGE_TOKEN_INVALID\x10\x10\x1a\x14\xaa\xbb\x18\x10INVALID_ARGUMENTb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,6 +54,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REASON'].values_by_name["REASON_DEADLINE_PASSED"]._serialized_options = b'\252\273\030\021DEADLINE_EXCEEDED'
   _globals['_REASON'].values_by_name["REASON_DEADLINE_REQUIRED"]._loaded_options = None
   _globals['_REASON'].values_by_name["REASON_DEADLINE_REQUIRED"]._serialized_options = b'\252\273\030\020INVALID_ARGUMENT'
+  _globals['_REASON'].values_by_name["REASON_STREAM_ENDED"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_STREAM_ENDED"]._serialized_options = b'\252\273\030\013UNAVAILABLE'
+  _globals['_REASON'].values_by_name["REASON_RATE_LIMITED"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_RATE_LIMITED"]._serialized_options = b'\252\273\030\022RESOURCE_EXHAUSTED'
+  _globals['_REASON'].values_by_name["REASON_TOO_MANY_IN_FLIGHT"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_TOO_MANY_IN_FLIGHT"]._serialized_options = b'\252\273\030\022RESOURCE_EXHAUSTED'
+  _globals['_REASON'].values_by_name["REASON_OVERLOADED"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_OVERLOADED"]._serialized_options = b'\252\273\030\022RESOURCE_EXHAUSTED'
+  _globals['_REASON'].values_by_name["REASON_PAGE_TOKEN_INVALID"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_PAGE_TOKEN_INVALID"]._serialized_options = b'\252\273\030\020INVALID_ARGUMENT'
   _globals['_REASON']._serialized_start=88
-  _globals['_REASON']._serialized_end=634
+  _globals['_REASON']._serialized_end=880
 # @@protoc_insertion_point(module_scope)

@@ -35,7 +35,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     Metadata: `problem`.
     """
     REASON_PERMISSION_DENIED: _Reason.ValueType  # 4
-    """Your kind of caller may not call this method. Metadata: `permission`."""
+    """Your kind of caller, or your service, may not call this method. Metadata: `permission`."""
     REASON_NOT_EXECUTED: _Reason.ValueType  # 5
     """Certainly not executed: send it again. Metadata: none."""
     REASON_OUTCOME_UNKNOWN: _Reason.ValueType  # 6
@@ -50,6 +50,24 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The deadline passed before the work began: nothing was done."""
     REASON_DEADLINE_REQUIRED: _Reason.ValueType  # 11
     """Internal calls must carry a deadline."""
+    REASON_STREAM_ENDED: _Reason.ValueType  # 12
+    """The server ends a stream that is in order: it was open for as long as one may be, it said
+    nothing for too long, or the service restarts. Open it again. Metadata: `problem`.
+    """
+    REASON_RATE_LIMITED: _Reason.ValueType  # 13
+    """Your app sends more than its limit a second. Nothing was done. Metadata: `limit`, items a
+    second; `retry_after_ms`, when it passes (a RetryInfo detail says the same).
+    """
+    REASON_TOO_MANY_IN_FLIGHT: _Reason.ValueType  # 14
+    """Your app has too much in work, or too many streams open, at once. Nothing was done.
+    Metadata: `limit`, `retry_after_ms`.
+    """
+    REASON_OVERLOADED: _Reason.ValueType  # 15
+    """All apps together ask for more than we can do. Nothing was done. Metadata: `limit`, what
+    is taken at once at present; `retry_after_ms`.
+    """
+    REASON_PAGE_TOKEN_INVALID: _Reason.ValueType  # 16
+    """The page token is not one of ours, or it was given for other filters or to another caller."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reasons any service may give. On the wire it is `google.rpc.ErrorInfo.reason` without the
@@ -69,7 +87,7 @@ REASON_TOKEN_EXPIRED: Reason.ValueType  # 3
 Metadata: `problem`.
 """
 REASON_PERMISSION_DENIED: Reason.ValueType  # 4
-"""Your kind of caller may not call this method. Metadata: `permission`."""
+"""Your kind of caller, or your service, may not call this method. Metadata: `permission`."""
 REASON_NOT_EXECUTED: Reason.ValueType  # 5
 """Certainly not executed: send it again. Metadata: none."""
 REASON_OUTCOME_UNKNOWN: Reason.ValueType  # 6
@@ -84,4 +102,22 @@ REASON_DEADLINE_PASSED: Reason.ValueType  # 10
 """The deadline passed before the work began: nothing was done."""
 REASON_DEADLINE_REQUIRED: Reason.ValueType  # 11
 """Internal calls must carry a deadline."""
+REASON_STREAM_ENDED: Reason.ValueType  # 12
+"""The server ends a stream that is in order: it was open for as long as one may be, it said
+nothing for too long, or the service restarts. Open it again. Metadata: `problem`.
+"""
+REASON_RATE_LIMITED: Reason.ValueType  # 13
+"""Your app sends more than its limit a second. Nothing was done. Metadata: `limit`, items a
+second; `retry_after_ms`, when it passes (a RetryInfo detail says the same).
+"""
+REASON_TOO_MANY_IN_FLIGHT: Reason.ValueType  # 14
+"""Your app has too much in work, or too many streams open, at once. Nothing was done.
+Metadata: `limit`, `retry_after_ms`.
+"""
+REASON_OVERLOADED: Reason.ValueType  # 15
+"""All apps together ask for more than we can do. Nothing was done. Metadata: `limit`, what
+is taken at once at present; `retry_after_ms`.
+"""
+REASON_PAGE_TOKEN_INVALID: Reason.ValueType  # 16
+"""The page token is not one of ours, or it was given for other filters or to another caller."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

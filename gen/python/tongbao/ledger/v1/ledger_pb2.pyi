@@ -43,6 +43,12 @@ class _AccountKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AccountKi
     """Fees earned from merchants. Income; no owner."""
     ACCOUNT_KIND_CHANNEL_COST: _AccountKind.ValueType  # 7
     """Fees paid to channels. Expense; no owner."""
+    ACCOUNT_KIND_DUPLICATE: _AccountKind.ValueType  # 8
+    """What payers paid twice. Liability; no owner."""
+    ACCOUNT_KIND_RECEIVABLE: _AccountKind.ValueType  # 9
+    """What a merchant or a wallet's owner owes us 追款, because money that it had was taken
+    back; owner as of its other account. Asset.
+    """
 
 class AccountKind(_AccountKind, metaclass=_AccountKindEnumTypeWrapper):
     """What an account is for."""
@@ -65,6 +71,12 @@ ACCOUNT_KIND_FEE_INCOME: AccountKind.ValueType  # 6
 """Fees earned from merchants. Income; no owner."""
 ACCOUNT_KIND_CHANNEL_COST: AccountKind.ValueType  # 7
 """Fees paid to channels. Expense; no owner."""
+ACCOUNT_KIND_DUPLICATE: AccountKind.ValueType  # 8
+"""What payers paid twice. Liability; no owner."""
+ACCOUNT_KIND_RECEIVABLE: AccountKind.ValueType  # 9
+"""What a merchant or a wallet's owner owes us 追款, because money that it had was taken
+back; owner as of its other account. Asset.
+"""
 Global___AccountKind: _TypeAlias = AccountKind  # noqa: Y015
 
 @_typing.final

@@ -131,6 +131,112 @@ class PostResult(_message.Message):
 Global___PostResult: _TypeAlias = PostResult  # noqa: Y015
 
 @_typing.final
+class BatchForbidRequest(_message.Message):
+    """Request of `BatchForbid`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForbidItem]:
+        """1 to 512."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___ForbidItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchForbidRequest: _TypeAlias = BatchForbidRequest  # noqa: Y015
+
+@_typing.final
+class ForbidItem(_message.Message):
+    """One business event that is not to be booked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    POSTING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def context(self) -> _item_pb2.ItemContext:
+        """On whose behalf. Required."""
+
+    @_builtins.property
+    def posting(self) -> _ledger_pb2.Posting:
+        """Required. Template, source and business code decide which event it is."""
+
+    def __init__(
+        self,
+        *,
+        context: _item_pb2.ItemContext | None = ...,
+        posting: _ledger_pb2.Posting | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "posting", b"posting"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "posting", b"posting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForbidItem: _TypeAlias = ForbidItem  # noqa: Y015
+
+@_typing.final
+class BatchForbidResponse(_message.Message):
+    """Response of `BatchForbid`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForbidResult]:
+        """One per item, in the same order."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___ForbidResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchForbidResponse: _TypeAlias = BatchForbidResponse  # noqa: Y015
+
+@_typing.final
+class ForbidResult(_message.Message):
+    """How one item of `BatchForbid` went."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    IS_BOOKED_FIELD_NUMBER: _builtins.int
+    is_booked: _builtins.bool
+    """Whether it was booked before, so that it could not be forbidden."""
+    @_builtins.property
+    def status(self) -> _item_pb2.ItemStatus:
+        """Absent when it went well."""
+
+    def __init__(
+        self,
+        *,
+        status: _item_pb2.ItemStatus | None = ...,
+        is_booked: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_booked", b"is_booked", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForbidResult: _TypeAlias = ForbidResult  # noqa: Y015
+
+@_typing.final
 class BatchOpenAccountsRequest(_message.Message):
     """Request of `BatchOpenAccounts`."""
 

@@ -40,6 +40,11 @@ class LedgerServiceStub:
                 request_serializer=tongbao_dot_ledger_dot_v1_dot_ledger__service__pb2.BatchPostRequest.SerializeToString,
                 response_deserializer=tongbao_dot_ledger_dot_v1_dot_ledger__service__pb2.BatchPostResponse.FromString,
                 _registered_method=True)
+        self.BatchForbid = channel.unary_unary(
+                '/tongbao.ledger.v1.LedgerService/BatchForbid',
+                request_serializer=tongbao_dot_ledger_dot_v1_dot_ledger__service__pb2.BatchForbidRequest.SerializeToString,
+                response_deserializer=tongbao_dot_ledger_dot_v1_dot_ledger__service__pb2.BatchForbidResponse.FromString,
+                _registered_method=True)
         self.BatchOpenAccounts = channel.unary_unary(
                 '/tongbao.ledger.v1.LedgerService/BatchOpenAccounts',
                 request_serializer=tongbao_dot_ledger_dot_v1_dot_ledger__service__pb2.BatchOpenAccountsRequest.SerializeToString,
@@ -64,6 +69,17 @@ class LedgerServiceServicer:
     def BatchPost(self, request, context):
         """Books business events. Items are answered in order. A refused posting is a result, not
         an error, and is remembered: it will not pass later under the same source and template.
+
+        An item fails, in this order of precedence, with `TEMPLATE_UNKNOWN`, `FACT_MISSING`,
+        `BOOK_UNKNOWN`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchForbid(self, request, context):
+        """Makes sure that business events are never booked, unless they were booked before: a
+        posting that comes later under the same source and template is refused.
 
         An item fails, in this order of precedence, with `TEMPLATE_UNKNOWN`, `FACT_MISSING`,
         `BOOK_UNKNOWN`.
@@ -105,6 +121,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.BatchPost,
                     request_deserializer=tongbao_dot_ledger_dot_v1_dot_ledger__service__pb2.BatchPostRequest.FromString,
                     response_serializer=tongbao_dot_ledger_dot_v1_dot_ledger__service__pb2.BatchPostResponse.SerializeToString,
+            ),
+            'BatchForbid': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchForbid,
+                    request_deserializer=tongbao_dot_ledger_dot_v1_dot_ledger__service__pb2.BatchForbidRequest.FromString,
+                    response_serializer=tongbao_dot_ledger_dot_v1_dot_ledger__service__pb2.BatchForbidResponse.SerializeToString,
             ),
             'BatchOpenAccounts': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchOpenAccounts,
@@ -150,6 +171,33 @@ class LedgerService:
             '/tongbao.ledger.v1.LedgerService/BatchPost',
             tongbao_dot_ledger_dot_v1_dot_ledger__service__pb2.BatchPostRequest.SerializeToString,
             tongbao_dot_ledger_dot_v1_dot_ledger__service__pb2.BatchPostResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchForbid(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tongbao.ledger.v1.LedgerService/BatchForbid',
+            tongbao_dot_ledger_dot_v1_dot_ledger__service__pb2.BatchForbidRequest.SerializeToString,
+            tongbao_dot_ledger_dot_v1_dot_ledger__service__pb2.BatchForbidResponse.FromString,
             options,
             channel_credentials,
             insecure,

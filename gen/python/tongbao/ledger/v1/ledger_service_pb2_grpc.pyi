@@ -23,6 +23,13 @@ class LedgerServiceStub:
     An item fails, in this order of precedence, with `TEMPLATE_UNKNOWN`, `FACT_MISSING`,
     `BOOK_UNKNOWN`.
     """
+    BatchForbid: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.BatchForbidRequest, _ledger_service_pb2.BatchForbidResponse]
+    """Makes sure that business events are never booked, unless they were booked before: a
+    posting that comes later under the same source and template is refused.
+
+    An item fails, in this order of precedence, with `TEMPLATE_UNKNOWN`, `FACT_MISSING`,
+    `BOOK_UNKNOWN`.
+    """
     BatchOpenAccounts: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.BatchOpenAccountsRequest, _ledger_service_pb2.BatchOpenAccountsResponse]
     """Opens accounts, each with the system accounts of its currency. Opening an account again
     changes nothing.
@@ -48,6 +55,19 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_ledger_service_pb2.BatchPostResponse]:
         """Books business events. Items are answered in order. A refused posting is a result, not
         an error, and is remembered: it will not pass later under the same source and template.
+
+        An item fails, in this order of precedence, with `TEMPLATE_UNKNOWN`, `FACT_MISSING`,
+        `BOOK_UNKNOWN`.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchForbid(
+        self,
+        request: _ledger_service_pb2.BatchForbidRequest,
+        context: _aio.ServicerContext[_ledger_service_pb2.BatchForbidRequest, _abc.Awaitable[_ledger_service_pb2.BatchForbidResponse]],
+    ) -> _abc.Awaitable[_ledger_service_pb2.BatchForbidResponse]:
+        """Makes sure that business events are never booked, unless they were booked before: a
+        posting that comes later under the same source and template is refused.
 
         An item fails, in this order of precedence, with `TEMPLATE_UNKNOWN`, `FACT_MISSING`,
         `BOOK_UNKNOWN`.

@@ -22,24 +22,35 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from tongbao.common.v1 import money_pb2 as tongbao_dot_common_dot_v1_dot_money__pb2
 from tongbao.payment.v1 import payment_pb2 as tongbao_dot_payment_dot_v1_dot_payment__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftongbao/payment/v1/events.proto\x12\x12tongbao.payment.v1\x1a tongbao/payment/v1/payment.proto\"I\n\x10PaymentSucceeded\x12\x35\n\x07payment\x18\x01 \x01(\x0b\x32\x1b.tongbao.payment.v1.PaymentR\x07payment\"F\n\rPaymentFailed\x12\x35\n\x07payment\x18\x01 \x01(\x0b\x32\x1b.tongbao.payment.v1.PaymentR\x07payment\"H\n\x0fPaymentReviewed\x12\x35\n\x07payment\x18\x01 \x01(\x0b\x32\x1b.tongbao.payment.v1.PaymentR\x07payment\"E\n\x0fRefundSucceeded\x12\x32\n\x06refund\x18\x01 \x01(\x0b\x32\x1a.tongbao.payment.v1.RefundR\x06refund\"B\n\x0cRefundFailed\x12\x32\n\x06refund\x18\x01 \x01(\x0b\x32\x1a.tongbao.payment.v1.RefundR\x06refundb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftongbao/payment/v1/events.proto\x12\x12tongbao.payment.v1\x1a\x1dtongbao/common/v1/money.proto\x1a tongbao/payment/v1/payment.proto\"I\n\x10PaymentSucceeded\x12\x35\n\x07payment\x18\x01 \x01(\x0b\x32\x1b.tongbao.payment.v1.PaymentR\x07payment\"F\n\rPaymentFailed\x12\x35\n\x07payment\x18\x01 \x01(\x0b\x32\x1b.tongbao.payment.v1.PaymentR\x07payment\"H\n\x0fPaymentReviewed\x12\x35\n\x07payment\x18\x01 \x01(\x0b\x32\x1b.tongbao.payment.v1.PaymentR\x07payment\"E\n\x0fRefundSucceeded\x12\x32\n\x06refund\x18\x01 \x01(\x0b\x32\x1a.tongbao.payment.v1.RefundR\x06refund\"B\n\x0cRefundFailed\x12\x32\n\x06refund\x18\x01 \x01(\x0b\x32\x1a.tongbao.payment.v1.RefundR\x06refund\"D\n\x0eRefundReviewed\x12\x32\n\x06refund\x18\x01 \x01(\x0b\x32\x1a.tongbao.payment.v1.RefundR\x06refund\"\xbd\x01\n\x10\x43hargeDuplicated\x12\x35\n\x07payment\x18\x01 \x01(\x0b\x32\x1b.tongbao.payment.v1.PaymentR\x07payment\x12\x1d\n\nattempt_no\x18\x02 \x01(\tR\tattemptNo\x12\x30\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x18.tongbao.common.v1.MoneyR\x06\x61mount\x12!\n\x0c\x63hannel_code\x18\x04 \x01(\tR\x0b\x63hannelCode\"N\n\x11GiveBackSucceeded\x12\x39\n\tgive_back\x18\x01 \x01(\x0b\x32\x1c.tongbao.payment.v1.GiveBackR\x08giveBack\"K\n\x0eGiveBackFailed\x12\x39\n\tgive_back\x18\x01 \x01(\x0b\x32\x1c.tongbao.payment.v1.GiveBackR\x08giveBack\"M\n\x10GiveBackReviewed\x12\x39\n\tgive_back\x18\x01 \x01(\x0b\x32\x1c.tongbao.payment.v1.GiveBackR\x08giveBackb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tongbao.payment.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PAYMENTSUCCEEDED']._serialized_start=89
-  _globals['_PAYMENTSUCCEEDED']._serialized_end=162
-  _globals['_PAYMENTFAILED']._serialized_start=164
-  _globals['_PAYMENTFAILED']._serialized_end=234
-  _globals['_PAYMENTREVIEWED']._serialized_start=236
-  _globals['_PAYMENTREVIEWED']._serialized_end=308
-  _globals['_REFUNDSUCCEEDED']._serialized_start=310
-  _globals['_REFUNDSUCCEEDED']._serialized_end=379
-  _globals['_REFUNDFAILED']._serialized_start=381
-  _globals['_REFUNDFAILED']._serialized_end=447
+  _globals['_PAYMENTSUCCEEDED']._serialized_start=120
+  _globals['_PAYMENTSUCCEEDED']._serialized_end=193
+  _globals['_PAYMENTFAILED']._serialized_start=195
+  _globals['_PAYMENTFAILED']._serialized_end=265
+  _globals['_PAYMENTREVIEWED']._serialized_start=267
+  _globals['_PAYMENTREVIEWED']._serialized_end=339
+  _globals['_REFUNDSUCCEEDED']._serialized_start=341
+  _globals['_REFUNDSUCCEEDED']._serialized_end=410
+  _globals['_REFUNDFAILED']._serialized_start=412
+  _globals['_REFUNDFAILED']._serialized_end=478
+  _globals['_REFUNDREVIEWED']._serialized_start=480
+  _globals['_REFUNDREVIEWED']._serialized_end=548
+  _globals['_CHARGEDUPLICATED']._serialized_start=551
+  _globals['_CHARGEDUPLICATED']._serialized_end=740
+  _globals['_GIVEBACKSUCCEEDED']._serialized_start=742
+  _globals['_GIVEBACKSUCCEEDED']._serialized_end=820
+  _globals['_GIVEBACKFAILED']._serialized_start=822
+  _globals['_GIVEBACKFAILED']._serialized_end=897
+  _globals['_GIVEBACKREVIEWED']._serialized_start=899
+  _globals['_GIVEBACKREVIEWED']._serialized_end=976
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ isort:skip_file
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from tongbao.common.v1 import money_pb2 as _money_pb2
 from tongbao.payment.v1 import payment_pb2 as _payment_pb2
 import builtins as _builtins
 import sys
@@ -138,3 +139,139 @@ class RefundFailed(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RefundFailed: _TypeAlias = RefundFailed  # noqa: Y015
+
+@_typing.final
+class RefundReviewed(_message.Message):
+    """Facts about a refund conflict: the channel gave back another amount, gave back what it had
+    refused before, or takes back what it had given (退票). `review_kind` says which.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFUND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def refund(self) -> _payment_pb2.Refund:
+        """The refund right after the change."""
+
+    def __init__(
+        self,
+        *,
+        refund: _payment_pb2.Refund | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["refund", b"refund"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["refund", b"refund"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefundReviewed: _TypeAlias = RefundReviewed  # noqa: Y015
+
+@_typing.final
+class ChargeDuplicated(_message.Message):
+    """The payer was charged again for a payment that stays as it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYMENT_FIELD_NUMBER: _builtins.int
+    ATTEMPT_NO_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    CHANNEL_CODE_FIELD_NUMBER: _builtins.int
+    attempt_no: _builtins.str
+    """The attempt by which the payer was charged again."""
+    channel_code: _builtins.str
+    """The channel that moved it."""
+    @_builtins.property
+    def payment(self) -> _payment_pb2.Payment:
+        """The payment, unchanged."""
+
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """What it moved, as the channel says."""
+
+    def __init__(
+        self,
+        *,
+        payment: _payment_pb2.Payment | None = ...,
+        attempt_no: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+        channel_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "payment", b"payment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "attempt_no", b"attempt_no", "channel_code", b"channel_code", "payment", b"payment"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChargeDuplicated: _TypeAlias = ChargeDuplicated  # noqa: Y015
+
+@_typing.final
+class GiveBackSucceeded(_message.Message):
+    """The payer has the money of a give-back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GIVE_BACK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def give_back(self) -> _payment_pb2.GiveBack:
+        """The give-back right after the change."""
+
+    def __init__(
+        self,
+        *,
+        give_back: _payment_pb2.GiveBack | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["give_back", b"give_back"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["give_back", b"give_back"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GiveBackSucceeded: _TypeAlias = GiveBackSucceeded  # noqa: Y015
+
+@_typing.final
+class GiveBackFailed(_message.Message):
+    """A give-back certainly did not reach the payer; its money stands where it stood before."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GIVE_BACK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def give_back(self) -> _payment_pb2.GiveBack:
+        """The give-back right after the change."""
+
+    def __init__(
+        self,
+        *,
+        give_back: _payment_pb2.GiveBack | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["give_back", b"give_back"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["give_back", b"give_back"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GiveBackFailed: _TypeAlias = GiveBackFailed  # noqa: Y015
+
+@_typing.final
+class GiveBackReviewed(_message.Message):
+    """The channel takes back a give-back that it had carried out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GIVE_BACK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def give_back(self) -> _payment_pb2.GiveBack:
+        """The give-back right after the change."""
+
+    def __init__(
+        self,
+        *,
+        give_back: _payment_pb2.GiveBack | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["give_back", b"give_back"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["give_back", b"give_back"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GiveBackReviewed: _TypeAlias = GiveBackReviewed  # noqa: Y015

@@ -86,6 +86,10 @@ class Payment(_message.Message):
     QR_CODE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    PRODUCT_CODE_FIELD_NUMBER: _builtins.int
+    ATTEMPT_NO_FIELD_NUMBER: _builtins.int
+    REPORTED_CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    REVIEW_KIND_FIELD_NUMBER: _builtins.int
     payment_no: _builtins.str
     """26 characters, chosen by trade before it calls."""
     trade_no: _builtins.str
@@ -124,6 +128,16 @@ class Payment(_message.Message):
     """Why it failed or is under review; empty otherwise."""
     qr_code: _builtins.str
     """Text to show as a QR code while the payer has to scan; else empty."""
+    product_code: _builtins.str
+    """The trade's product."""
+    attempt_no: _builtins.str
+    """The channel's attempt whose word brought it where it is; empty before."""
+    reported_currency_code: _builtins.str
+    """Currency of `reported_minor` when it is not that of `amount`; else empty."""
+    review_kind: _builtins.str
+    """Kind of the case that brought it under review, also after it was resolved; empty when it
+    never was. Says where its money stood: the ledger books by it.
+    """
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """What the payer is charged. Always positive."""
@@ -160,14 +174,160 @@ class Payment(_message.Message):
         qr_code: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        product_code: _builtins.str = ...,
+        attempt_no: _builtins.str = ...,
+        reported_currency_code: _builtins.str = ...,
+        review_kind: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "app_id", b"app_id", "business_code", b"business_code", "channel_code", b"channel_code", "cost_minor", b"cost_minor", "create_time", b"create_time", "failure_reason", b"failure_reason", "fee_minor", b"fee_minor", "merchant_id", b"merchant_id", "payment_no", b"payment_no", "qr_code", b"qr_code", "refunded_minor", b"refunded_minor", "reported_minor", b"reported_minor", "state", b"state", "tool", b"tool", "trace_no", b"trace_no", "trade_no", b"trade_no", "trade_type", b"trade_type", "update_time", b"update_time", "user_no", b"user_no", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "app_id", b"app_id", "attempt_no", b"attempt_no", "business_code", b"business_code", "channel_code", b"channel_code", "cost_minor", b"cost_minor", "create_time", b"create_time", "failure_reason", b"failure_reason", "fee_minor", b"fee_minor", "merchant_id", b"merchant_id", "payment_no", b"payment_no", "product_code", b"product_code", "qr_code", b"qr_code", "refunded_minor", b"refunded_minor", "reported_currency_code", b"reported_currency_code", "reported_minor", b"reported_minor", "review_kind", b"review_kind", "state", b"state", "tool", b"tool", "trace_no", b"trace_no", "trade_no", b"trade_no", "trade_type", b"trade_type", "update_time", b"update_time", "user_no", b"user_no", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Payment: _TypeAlias = Payment  # noqa: Y015
+
+@_typing.final
+class GiveBack(_message.Message):
+    """Money of a case on its way back to the payer: it moved, and cannot be kept. 账务冲退"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[GiveBack._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: GiveBack._State.ValueType  # 0
+        """Never sent."""
+        STATE_CREATED: GiveBack._State.ValueType  # 1
+        """Decided; no channel has heard of it."""
+        STATE_PROCESSING: GiveBack._State.ValueType  # 2
+        """Its money is in transit; whether the payer has it is not known."""
+        STATE_SUCCEEDED: GiveBack._State.ValueType  # 3
+        """The payer has the money."""
+        STATE_FAILED: GiveBack._State.ValueType  # 4
+        """The payer does not have it; it stands where it stood before."""
+        STATE_REVIEW: GiveBack._State.ValueType  # 5
+        """Facts conflict; a case is open."""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper):
+        """The life of a give-back."""
+
+    STATE_UNSPECIFIED: GiveBack.State.ValueType  # 0
+    """Never sent."""
+    STATE_CREATED: GiveBack.State.ValueType  # 1
+    """Decided; no channel has heard of it."""
+    STATE_PROCESSING: GiveBack.State.ValueType  # 2
+    """Its money is in transit; whether the payer has it is not known."""
+    STATE_SUCCEEDED: GiveBack.State.ValueType  # 3
+    """The payer has the money."""
+    STATE_FAILED: GiveBack.State.ValueType  # 4
+    """The payer does not have it; it stands where it stood before."""
+    STATE_REVIEW: GiveBack.State.ValueType  # 5
+    """Facts conflict; a case is open."""
+
+    class _Source:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _SourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[GiveBack._Source.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        SOURCE_UNSPECIFIED: GiveBack._Source.ValueType  # 0
+        """Never sent."""
+        SOURCE_SUSPENSE: GiveBack._Source.ValueType  # 1
+        """Nobody knows whose it is."""
+        SOURCE_DUPLICATE: GiveBack._Source.ValueType  # 2
+        """The payer's, who paid twice."""
+
+    class Source(_Source, metaclass=_SourceEnumTypeWrapper):
+        """Where the money stands until it goes back."""
+
+    SOURCE_UNSPECIFIED: GiveBack.Source.ValueType  # 0
+    """Never sent."""
+    SOURCE_SUSPENSE: GiveBack.Source.ValueType  # 1
+    """Nobody knows whose it is."""
+    SOURCE_DUPLICATE: GiveBack.Source.ValueType  # 2
+    """The payer's, who paid twice."""
+
+    GIVE_BACK_NO_FIELD_NUMBER: _builtins.int
+    CASE_ID_FIELD_NUMBER: _builtins.int
+    PAYMENT_NO_FIELD_NUMBER: _builtins.int
+    ATTEMPT_NO_FIELD_NUMBER: _builtins.int
+    APP_ID_FIELD_NUMBER: _builtins.int
+    BUSINESS_CODE_FIELD_NUMBER: _builtins.int
+    TRACE_NO_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    CHANNEL_CODE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    FAILURE_REASON_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    give_back_no: _builtins.str
+    """26 characters, derived from the number of the attempt that is given back."""
+    case_id: _builtins.str
+    """The case that decided it."""
+    payment_no: _builtins.str
+    """The payment whose payer was charged."""
+    attempt_no: _builtins.str
+    """The attempt that is given back."""
+    app_id: _builtins.str
+    """The app that owns the trade."""
+    business_code: _builtins.str
+    """Business code of that app."""
+    trace_no: _builtins.str
+    """The trade's trace number."""
+    source: Global___GiveBack.Source.ValueType
+    """Where the money stands."""
+    channel_code: _builtins.str
+    """The channel that charged it and gives it back."""
+    state: Global___GiveBack.State.ValueType
+    """Where it is."""
+    version: _builtins.int
+    """Rises by one with every change."""
+    failure_reason: _builtins.str
+    """Why it failed or is under review; empty otherwise."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """What the channel says it charged."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was decided."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last changed."""
+
+    def __init__(
+        self,
+        *,
+        give_back_no: _builtins.str = ...,
+        case_id: _builtins.str = ...,
+        payment_no: _builtins.str = ...,
+        attempt_no: _builtins.str = ...,
+        app_id: _builtins.str = ...,
+        business_code: _builtins.str = ...,
+        trace_no: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+        source: Global___GiveBack.Source.ValueType = ...,
+        channel_code: _builtins.str = ...,
+        state: Global___GiveBack.State.ValueType = ...,
+        version: _builtins.int = ...,
+        failure_reason: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "app_id", b"app_id", "attempt_no", b"attempt_no", "business_code", b"business_code", "case_id", b"case_id", "channel_code", b"channel_code", "create_time", b"create_time", "failure_reason", b"failure_reason", "give_back_no", b"give_back_no", "payment_no", b"payment_no", "source", b"source", "state", b"state", "trace_no", b"trace_no", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GiveBack: _TypeAlias = GiveBack  # noqa: Y015
 
 @_typing.final
 class Refund(_message.Message):
@@ -225,6 +385,8 @@ class Refund(_message.Message):
     FAILURE_REASON_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    REPORTED_MINOR_FIELD_NUMBER: _builtins.int
+    REVIEW_KIND_FIELD_NUMBER: _builtins.int
     refund_no: _builtins.str
     """26 characters, chosen by trade before it calls."""
     payment_no: _builtins.str
@@ -249,6 +411,12 @@ class Refund(_message.Message):
     """The channel that carries it."""
     failure_reason: _builtins.str
     """Why it failed or is under review; empty otherwise."""
+    reported_minor: _builtins.int
+    """What the channel says moved, in minor units, when it is not `amount`; else 0."""
+    review_kind: _builtins.str
+    """Kind of the case that brought it under review, also after it was resolved; empty when it
+    never was.
+    """
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """What the payer gets back. Always positive."""
@@ -279,10 +447,12 @@ class Refund(_message.Message):
         failure_reason: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        reported_minor: _builtins.int = ...,
+        review_kind: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "app_id", b"app_id", "business_code", b"business_code", "channel_code", b"channel_code", "create_time", b"create_time", "failure_reason", b"failure_reason", "fee_minor", b"fee_minor", "merchant_id", b"merchant_id", "payment_no", b"payment_no", "refund_no", b"refund_no", "state", b"state", "trace_no", b"trace_no", "trade_no", b"trade_no", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "app_id", b"app_id", "business_code", b"business_code", "channel_code", b"channel_code", "create_time", b"create_time", "failure_reason", b"failure_reason", "fee_minor", b"fee_minor", "merchant_id", b"merchant_id", "payment_no", b"payment_no", "refund_no", b"refund_no", "reported_minor", b"reported_minor", "review_kind", b"review_kind", "state", b"state", "trace_no", b"trace_no", "trade_no", b"trade_no", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

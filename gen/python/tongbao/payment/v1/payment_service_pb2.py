@@ -31,7 +31,7 @@ from tongbao.common.v1 import trace_pb2 as tongbao_dot_common_dot_v1_dot_trace__
 from tongbao.payment.v1 import payment_pb2 as tongbao_dot_payment_dot_v1_dot_payment__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tongbao/payment/v1/payment_service.proto\x12\x12tongbao.payment.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1ctongbao/common/v1/item.proto\x1a\x1dtongbao/common/v1/kinds.proto\x1a\x1dtongbao/common/v1/money.proto\x1a\x1ftongbao/common/v1/options.proto\x1a\x1dtongbao/common/v1/trace.proto\x1a tongbao/payment/v1/payment.proto\"a\n\x15StreamPaymentsRequest\x12H\n\x05items\x18\x01 \x03(\x0b\x32%.tongbao.payment.v1.CreatePaymentItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x04R\x05items\"\xe9\x04\n\x11\x43reatePaymentItem\x12\x17\n\x07item_id\x18\x01 \x01(\x04R\x06itemId\x12@\n\x07\x63ontext\x18\x02 \x01(\x0b\x32\x1e.tongbao.common.v1.ItemContextB\x06\xbaH\x03\xc8\x01\x01R\x07\x63ontext\x12\x34\n\npayment_no\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9A-Z]{26}$R\tpaymentNo\x12\x30\n\x08trade_no\x18\x04 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9A-Z]{26}$R\x07tradeNo\x12;\n\rbusiness_code\x18\x05 \x01(\tB\x16\xbaH\x13r\x11\x32\x0f^[A-Z0-9]{2,8}$R\x0c\x62usinessCode\x12G\n\ntrade_type\x18\x06 \x01(\x0e\x32\x1c.tongbao.common.v1.TradeTypeB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\ttradeType\x12\x37\n\x04tool\x18\x07 \x01(\x0e\x32\x17.tongbao.common.v1.ToolB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x04tool\x12\x38\n\x06\x61mount\x18\x08 \x01(\x0b\x32\x18.tongbao.common.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01R\x06\x61mount\x12(\n\x0bmerchant_id\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18@R\nmerchantId\x12$\n\x07user_no\x18\n \x01(\tB\x0b\xbaH\x04r\x02\x18@\xb8\xbb\x18\x02R\x06userNo\x12$\n\tfee_minor\x18\x0b \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\x08\x66\x65\x65Minor\x12\"\n\x07subject\x18\x0c \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x07subject\"[\n\x16StreamPaymentsResponse\x12\x41\n\x07results\x18\x01 \x03(\x0b\x32\'.tongbao.payment.v1.CreatePaymentResultR\x07results\"\x9c\x01\n\x13\x43reatePaymentResult\x12\x17\n\x07item_id\x18\x01 \x01(\x04R\x06itemId\x12\x35\n\x06status\x18\x02 \x01(\x0b\x32\x1d.tongbao.common.v1.ItemStatusR\x06status\x12\x35\n\x07payment\x18\x03 \x01(\x0b\x32\x1b.tongbao.payment.v1.PaymentR\x07payment\"_\n\x14StreamRefundsRequest\x12G\n\x05items\x18\x01 \x03(\x0b\x32$.tongbao.payment.v1.CreateRefundItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x04R\x05items\"\xb7\x02\n\x10\x43reateRefundItem\x12\x17\n\x07item_id\x18\x01 \x01(\x04R\x06itemId\x12@\n\x07\x63ontext\x18\x02 \x01(\x0b\x32\x1e.tongbao.common.v1.ItemContextB\x06\xbaH\x03\xc8\x01\x01R\x07\x63ontext\x12\x32\n\trefund_no\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9A-Z]{26}$R\x08refundNo\x12\x34\n\npayment_no\x18\x04 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9A-Z]{26}$R\tpaymentNo\x12\x38\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x18.tongbao.common.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01R\x06\x61mount\x12$\n\tfee_minor\x18\x06 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\x08\x66\x65\x65Minor\"Y\n\x15StreamRefundsResponse\x12@\n\x07results\x18\x01 \x03(\x0b\x32&.tongbao.payment.v1.CreateRefundResultR\x07results\"\x98\x01\n\x12\x43reateRefundResult\x12\x17\n\x07item_id\x18\x01 \x01(\x04R\x06itemId\x12\x35\n\x06status\x18\x02 \x01(\x0b\x32\x1d.tongbao.common.v1.ItemStatusR\x06status\x12\x32\n\x06refund\x18\x03 \x01(\x0b\x32\x1a.tongbao.payment.v1.RefundR\x06refund\"[\n\x17ListTraceEntriesRequest\x12@\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1e.tongbao.common.v1.ItemContextB\x06\xbaH\x03\xc8\x01\x01R\x07\x63ontext\"S\n\x18ListTraceEntriesResponse\x12\x37\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1d.tongbao.common.v1.TraceEntryR\x07\x65ntries2\xc1\x03\n\x0ePaymentService\x12\x8d\x01\n\x0eStreamPayments\x12).tongbao.payment.v1.StreamPaymentsRequest\x1a*.tongbao.payment.v1.StreamPaymentsResponse\" \xb2\xbb\x18\x1c\n\x0epayment.create\x12\x01\x03\x1a\x05items \x02(\x01\x30\x01\x12\x8a\x01\n\rStreamRefunds\x12(.tongbao.payment.v1.StreamRefundsRequest\x1a).tongbao.payment.v1.StreamRefundsResponse\" \xb2\xbb\x18\x1c\n\x0epayment.refund\x12\x01\x03\x1a\x05items \x02(\x01\x30\x01\x12\x91\x01\n\x10ListTraceEntries\x12+.tongbao.payment.v1.ListTraceEntriesRequest\x1a,.tongbao.payment.v1.ListTraceEntriesResponse\"\"\xb2\xbb\x18\x1e\n\rpayment.trace\x12\x01\x03\x1a\x08trace_no \x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tongbao/payment/v1/payment_service.proto\x12\x12tongbao.payment.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1ctongbao/common/v1/item.proto\x1a\x1dtongbao/common/v1/kinds.proto\x1a\x1dtongbao/common/v1/money.proto\x1a\x1ftongbao/common/v1/options.proto\x1a\x1dtongbao/common/v1/trace.proto\x1a tongbao/payment/v1/payment.proto\"a\n\x15StreamPaymentsRequest\x12H\n\x05items\x18\x01 \x03(\x0b\x32%.tongbao.payment.v1.CreatePaymentItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x04R\x05items\"\x99\x05\n\x11\x43reatePaymentItem\x12\x17\n\x07item_id\x18\x01 \x01(\x04R\x06itemId\x12@\n\x07\x63ontext\x18\x02 \x01(\x0b\x32\x1e.tongbao.common.v1.ItemContextB\x06\xbaH\x03\xc8\x01\x01R\x07\x63ontext\x12\x34\n\npayment_no\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9A-Z]{26}$R\tpaymentNo\x12\x30\n\x08trade_no\x18\x04 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9A-Z]{26}$R\x07tradeNo\x12;\n\rbusiness_code\x18\x05 \x01(\tB\x16\xbaH\x13r\x11\x32\x0f^[A-Z0-9]{2,8}$R\x0c\x62usinessCode\x12G\n\ntrade_type\x18\x06 \x01(\x0e\x32\x1c.tongbao.common.v1.TradeTypeB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\ttradeType\x12\x37\n\x04tool\x18\x07 \x01(\x0e\x32\x17.tongbao.common.v1.ToolB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x04tool\x12\x38\n\x06\x61mount\x18\x08 \x01(\x0b\x32\x18.tongbao.common.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01R\x06\x61mount\x12(\n\x0bmerchant_id\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18@R\nmerchantId\x12$\n\x07user_no\x18\n \x01(\tB\x0b\xbaH\x04r\x02\x18@\xb8\xbb\x18\x02R\x06userNo\x12$\n\tfee_minor\x18\x0b \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\x08\x66\x65\x65Minor\x12&\n\x07subject\x18\x0c \x01(\tB\x0c\xbaH\x05r\x03\x18\x80\x01\xb8\xbb\x18\x03R\x07subject\x12*\n\x0cproduct_code\x18\r \x01(\tB\x07\xbaH\x04r\x02\x18 R\x0bproductCode\"[\n\x16StreamPaymentsResponse\x12\x41\n\x07results\x18\x01 \x03(\x0b\x32\'.tongbao.payment.v1.CreatePaymentResultR\x07results\"\x9c\x01\n\x13\x43reatePaymentResult\x12\x17\n\x07item_id\x18\x01 \x01(\x04R\x06itemId\x12\x35\n\x06status\x18\x02 \x01(\x0b\x32\x1d.tongbao.common.v1.ItemStatusR\x06status\x12\x35\n\x07payment\x18\x03 \x01(\x0b\x32\x1b.tongbao.payment.v1.PaymentR\x07payment\"^\n\x13StreamClosesRequest\x12G\n\x05items\x18\x01 \x03(\x0b\x32$.tongbao.payment.v1.ClosePaymentItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x04R\x05items\"\xb6\x01\n\x10\x43losePaymentItem\x12\x17\n\x07item_id\x18\x01 \x01(\x04R\x06itemId\x12@\n\x07\x63ontext\x18\x02 \x01(\x0b\x32\x1e.tongbao.common.v1.ItemContextB\x06\xbaH\x03\xc8\x01\x01R\x07\x63ontext\x12G\n\x07payment\x18\x03 \x01(\x0b\x32%.tongbao.payment.v1.CreatePaymentItemB\x06\xbaH\x03\xc8\x01\x01R\x07payment\"X\n\x14StreamClosesResponse\x12@\n\x07results\x18\x01 \x03(\x0b\x32&.tongbao.payment.v1.ClosePaymentResultR\x07results\"\x9b\x01\n\x12\x43losePaymentResult\x12\x17\n\x07item_id\x18\x01 \x01(\x04R\x06itemId\x12\x35\n\x06status\x18\x02 \x01(\x0b\x32\x1d.tongbao.common.v1.ItemStatusR\x06status\x12\x35\n\x07payment\x18\x03 \x01(\x0b\x32\x1b.tongbao.payment.v1.PaymentR\x07payment\"_\n\x14StreamRefundsRequest\x12G\n\x05items\x18\x01 \x03(\x0b\x32$.tongbao.payment.v1.CreateRefundItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x04R\x05items\"\xb7\x02\n\x10\x43reateRefundItem\x12\x17\n\x07item_id\x18\x01 \x01(\x04R\x06itemId\x12@\n\x07\x63ontext\x18\x02 \x01(\x0b\x32\x1e.tongbao.common.v1.ItemContextB\x06\xbaH\x03\xc8\x01\x01R\x07\x63ontext\x12\x32\n\trefund_no\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9A-Z]{26}$R\x08refundNo\x12\x34\n\npayment_no\x18\x04 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9A-Z]{26}$R\tpaymentNo\x12\x38\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x18.tongbao.common.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01R\x06\x61mount\x12$\n\tfee_minor\x18\x06 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\x08\x66\x65\x65Minor\"Y\n\x15StreamRefundsResponse\x12@\n\x07results\x18\x01 \x03(\x0b\x32&.tongbao.payment.v1.CreateRefundResultR\x07results\"\x98\x01\n\x12\x43reateRefundResult\x12\x17\n\x07item_id\x18\x01 \x01(\x04R\x06itemId\x12\x35\n\x06status\x18\x02 \x01(\x0b\x32\x1d.tongbao.common.v1.ItemStatusR\x06status\x12\x32\n\x06refund\x18\x03 \x01(\x0b\x32\x1a.tongbao.payment.v1.RefundR\x06refund\"[\n\x17ListTraceEntriesRequest\x12@\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1e.tongbao.common.v1.ItemContextB\x06\xbaH\x03\xc8\x01\x01R\x07\x63ontext\"S\n\x18ListTraceEntriesResponse\x12\x37\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1d.tongbao.common.v1.TraceEntryR\x07\x65ntries2\xee\x04\n\x0ePaymentService\x12\x94\x01\n\x0eStreamPayments\x12).tongbao.payment.v1.StreamPaymentsRequest\x1a*.tongbao.payment.v1.StreamPaymentsResponse\"\'\xb2\xbb\x18#\n\x0epayment.create\x12\x01\x03\x1a\x05items \x02*\x05trade(\x01\x30\x01\x12\x8d\x01\n\x0cStreamCloses\x12\'.tongbao.payment.v1.StreamClosesRequest\x1a(.tongbao.payment.v1.StreamClosesResponse\"&\xb2\xbb\x18\"\n\rpayment.close\x12\x01\x03\x1a\x05items \x02*\x05trade(\x01\x30\x01\x12\x91\x01\n\rStreamRefunds\x12(.tongbao.payment.v1.StreamRefundsRequest\x1a).tongbao.payment.v1.StreamRefundsResponse\"\'\xb2\xbb\x18#\n\x0epayment.refund\x12\x01\x03\x1a\x05items \x02*\x05trade(\x01\x30\x01\x12\xa0\x01\n\x10ListTraceEntries\x12+.tongbao.payment.v1.ListTraceEntriesRequest\x1a,.tongbao.payment.v1.ListTraceEntriesResponse\"1\xb2\xbb\x18-\n\rpayment.trace\x12\x01\x03\x1a\x10\x63ontext.trace_no \x01*\x05tradeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -61,7 +61,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEPAYMENTITEM'].fields_by_name['fee_minor']._loaded_options = None
   _globals['_CREATEPAYMENTITEM'].fields_by_name['fee_minor']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_CREATEPAYMENTITEM'].fields_by_name['subject']._loaded_options = None
-  _globals['_CREATEPAYMENTITEM'].fields_by_name['subject']._serialized_options = b'\272H\005r\003\030\200\001'
+  _globals['_CREATEPAYMENTITEM'].fields_by_name['subject']._serialized_options = b'\272H\005r\003\030\200\001\270\273\030\003'
+  _globals['_CREATEPAYMENTITEM'].fields_by_name['product_code']._loaded_options = None
+  _globals['_CREATEPAYMENTITEM'].fields_by_name['product_code']._serialized_options = b'\272H\004r\002\030 '
+  _globals['_STREAMCLOSESREQUEST'].fields_by_name['items']._loaded_options = None
+  _globals['_STREAMCLOSESREQUEST'].fields_by_name['items']._serialized_options = b'\272H\010\222\001\005\010\001\020\200\004'
+  _globals['_CLOSEPAYMENTITEM'].fields_by_name['context']._loaded_options = None
+  _globals['_CLOSEPAYMENTITEM'].fields_by_name['context']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_CLOSEPAYMENTITEM'].fields_by_name['payment']._loaded_options = None
+  _globals['_CLOSEPAYMENTITEM'].fields_by_name['payment']._serialized_options = b'\272H\003\310\001\001'
   _globals['_STREAMREFUNDSREQUEST'].fields_by_name['items']._loaded_options = None
   _globals['_STREAMREFUNDSREQUEST'].fields_by_name['items']._serialized_options = b'\272H\010\222\001\005\010\001\020\200\004'
   _globals['_CREATEREFUNDITEM'].fields_by_name['context']._loaded_options = None
@@ -77,31 +85,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTTRACEENTRIESREQUEST'].fields_by_name['context']._loaded_options = None
   _globals['_LISTTRACEENTRIESREQUEST'].fields_by_name['context']._serialized_options = b'\272H\003\310\001\001'
   _globals['_PAYMENTSERVICE'].methods_by_name['StreamPayments']._loaded_options = None
-  _globals['_PAYMENTSERVICE'].methods_by_name['StreamPayments']._serialized_options = b'\262\273\030\034\n\016payment.create\022\001\003\032\005items \002'
+  _globals['_PAYMENTSERVICE'].methods_by_name['StreamPayments']._serialized_options = b'\262\273\030#\n\016payment.create\022\001\003\032\005items \002*\005trade'
+  _globals['_PAYMENTSERVICE'].methods_by_name['StreamCloses']._loaded_options = None
+  _globals['_PAYMENTSERVICE'].methods_by_name['StreamCloses']._serialized_options = b'\262\273\030\"\n\rpayment.close\022\001\003\032\005items \002*\005trade'
   _globals['_PAYMENTSERVICE'].methods_by_name['StreamRefunds']._loaded_options = None
-  _globals['_PAYMENTSERVICE'].methods_by_name['StreamRefunds']._serialized_options = b'\262\273\030\034\n\016payment.refund\022\001\003\032\005items \002'
+  _globals['_PAYMENTSERVICE'].methods_by_name['StreamRefunds']._serialized_options = b'\262\273\030#\n\016payment.refund\022\001\003\032\005items \002*\005trade'
   _globals['_PAYMENTSERVICE'].methods_by_name['ListTraceEntries']._loaded_options = None
-  _globals['_PAYMENTSERVICE'].methods_by_name['ListTraceEntries']._serialized_options = b'\262\273\030\036\n\rpayment.trace\022\001\003\032\010trace_no \001'
+  _globals['_PAYMENTSERVICE'].methods_by_name['ListTraceEntries']._serialized_options = b'\262\273\030-\n\rpayment.trace\022\001\003\032\020context.trace_no \001*\005trade'
   _globals['_STREAMPAYMENTSREQUEST']._serialized_start=283
   _globals['_STREAMPAYMENTSREQUEST']._serialized_end=380
   _globals['_CREATEPAYMENTITEM']._serialized_start=383
-  _globals['_CREATEPAYMENTITEM']._serialized_end=1000
-  _globals['_STREAMPAYMENTSRESPONSE']._serialized_start=1002
-  _globals['_STREAMPAYMENTSRESPONSE']._serialized_end=1093
-  _globals['_CREATEPAYMENTRESULT']._serialized_start=1096
-  _globals['_CREATEPAYMENTRESULT']._serialized_end=1252
-  _globals['_STREAMREFUNDSREQUEST']._serialized_start=1254
-  _globals['_STREAMREFUNDSREQUEST']._serialized_end=1349
-  _globals['_CREATEREFUNDITEM']._serialized_start=1352
-  _globals['_CREATEREFUNDITEM']._serialized_end=1663
-  _globals['_STREAMREFUNDSRESPONSE']._serialized_start=1665
-  _globals['_STREAMREFUNDSRESPONSE']._serialized_end=1754
-  _globals['_CREATEREFUNDRESULT']._serialized_start=1757
-  _globals['_CREATEREFUNDRESULT']._serialized_end=1909
-  _globals['_LISTTRACEENTRIESREQUEST']._serialized_start=1911
-  _globals['_LISTTRACEENTRIESREQUEST']._serialized_end=2002
-  _globals['_LISTTRACEENTRIESRESPONSE']._serialized_start=2004
-  _globals['_LISTTRACEENTRIESRESPONSE']._serialized_end=2087
-  _globals['_PAYMENTSERVICE']._serialized_start=2090
-  _globals['_PAYMENTSERVICE']._serialized_end=2539
+  _globals['_CREATEPAYMENTITEM']._serialized_end=1048
+  _globals['_STREAMPAYMENTSRESPONSE']._serialized_start=1050
+  _globals['_STREAMPAYMENTSRESPONSE']._serialized_end=1141
+  _globals['_CREATEPAYMENTRESULT']._serialized_start=1144
+  _globals['_CREATEPAYMENTRESULT']._serialized_end=1300
+  _globals['_STREAMCLOSESREQUEST']._serialized_start=1302
+  _globals['_STREAMCLOSESREQUEST']._serialized_end=1396
+  _globals['_CLOSEPAYMENTITEM']._serialized_start=1399
+  _globals['_CLOSEPAYMENTITEM']._serialized_end=1581
+  _globals['_STREAMCLOSESRESPONSE']._serialized_start=1583
+  _globals['_STREAMCLOSESRESPONSE']._serialized_end=1671
+  _globals['_CLOSEPAYMENTRESULT']._serialized_start=1674
+  _globals['_CLOSEPAYMENTRESULT']._serialized_end=1829
+  _globals['_STREAMREFUNDSREQUEST']._serialized_start=1831
+  _globals['_STREAMREFUNDSREQUEST']._serialized_end=1926
+  _globals['_CREATEREFUNDITEM']._serialized_start=1929
+  _globals['_CREATEREFUNDITEM']._serialized_end=2240
+  _globals['_STREAMREFUNDSRESPONSE']._serialized_start=2242
+  _globals['_STREAMREFUNDSRESPONSE']._serialized_end=2331
+  _globals['_CREATEREFUNDRESULT']._serialized_start=2334
+  _globals['_CREATEREFUNDRESULT']._serialized_end=2486
+  _globals['_LISTTRACEENTRIESREQUEST']._serialized_start=2488
+  _globals['_LISTTRACEENTRIESREQUEST']._serialized_end=2579
+  _globals['_LISTTRACEENTRIESRESPONSE']._serialized_start=2581
+  _globals['_LISTTRACEENTRIESRESPONSE']._serialized_end=2664
+  _globals['_PAYMENTSERVICE']._serialized_start=2667
+  _globals['_PAYMENTSERVICE']._serialized_end=3289
 # @@protoc_insertion_point(module_scope)

@@ -65,6 +65,7 @@ class CreatePaymentItem(_message.Message):
     USER_NO_FIELD_NUMBER: _builtins.int
     FEE_MINOR_FIELD_NUMBER: _builtins.int
     SUBJECT_FIELD_NUMBER: _builtins.int
+    PRODUCT_CODE_FIELD_NUMBER: _builtins.int
     item_id: _builtins.int
     """Chosen by the caller, unique on its stream; the answer carries it."""
     payment_no: _builtins.str
@@ -85,6 +86,8 @@ class CreatePaymentItem(_message.Message):
     """The merchant's fee in minor units of `amount`; at most the amount."""
     subject: _builtins.str
     """Shown to the payer."""
+    product_code: _builtins.str
+    """The trade's product; rules about exceptions may name it."""
     @_builtins.property
     def context(self) -> _item_pb2.ItemContext:
         """On whose behalf. Required."""
@@ -108,10 +111,11 @@ class CreatePaymentItem(_message.Message):
         user_no: _builtins.str = ...,
         fee_minor: _builtins.int = ...,
         subject: _builtins.str = ...,
+        product_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "context", b"context"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "business_code", b"business_code", "context", b"context", "fee_minor", b"fee_minor", "item_id", b"item_id", "merchant_id", b"merchant_id", "payment_no", b"payment_no", "subject", b"subject", "tool", b"tool", "trade_no", b"trade_no", "trade_type", b"trade_type", "user_no", b"user_no"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "business_code", b"business_code", "context", b"context", "fee_minor", b"fee_minor", "item_id", b"item_id", "merchant_id", b"merchant_id", "payment_no", b"payment_no", "product_code", b"product_code", "subject", b"subject", "tool", b"tool", "trade_no", b"trade_no", "trade_type", b"trade_type", "user_no", b"user_no"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -174,6 +178,124 @@ class CreatePaymentResult(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreatePaymentResult: _TypeAlias = CreatePaymentResult  # noqa: Y015
+
+@_typing.final
+class StreamClosesRequest(_message.Message):
+    """A pack of items of `StreamCloses`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClosePaymentItem]:
+        """1 to 512."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___ClosePaymentItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamClosesRequest: _TypeAlias = StreamClosesRequest  # noqa: Y015
+
+@_typing.final
+class ClosePaymentItem(_message.Message):
+    """One payment to close."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_ID_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    PAYMENT_FIELD_NUMBER: _builtins.int
+    item_id: _builtins.int
+    """Chosen by the caller, unique on its stream; the answer carries it."""
+    @_builtins.property
+    def context(self) -> _item_pb2.ItemContext:
+        """On whose behalf. Required."""
+
+    @_builtins.property
+    def payment(self) -> Global___CreatePaymentItem:
+        """Required. The payment exactly as it was asked for, or would have been. Its own `item_id`
+        says nothing.
+        """
+
+    def __init__(
+        self,
+        *,
+        item_id: _builtins.int = ...,
+        context: _item_pb2.ItemContext | None = ...,
+        payment: Global___CreatePaymentItem | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "payment", b"payment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "item_id", b"item_id", "payment", b"payment"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClosePaymentItem: _TypeAlias = ClosePaymentItem  # noqa: Y015
+
+@_typing.final
+class StreamClosesResponse(_message.Message):
+    """A pack of answers of `StreamCloses`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClosePaymentResult]:
+        """In the order in which they became known."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___ClosePaymentResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamClosesResponse: _TypeAlias = StreamClosesResponse  # noqa: Y015
+
+@_typing.final
+class ClosePaymentResult(_message.Message):
+    """How one item of `StreamCloses` went."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    PAYMENT_FIELD_NUMBER: _builtins.int
+    item_id: _builtins.int
+    """As in the item."""
+    @_builtins.property
+    def status(self) -> _item_pb2.ItemStatus:
+        """Absent when it went well."""
+
+    @_builtins.property
+    def payment(self) -> _payment_pb2.Payment:
+        """The payment as it is now; absent when `status` is present."""
+
+    def __init__(
+        self,
+        *,
+        item_id: _builtins.int = ...,
+        status: _item_pb2.ItemStatus | None = ...,
+        payment: _payment_pb2.Payment | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payment", b"payment", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_id", b"item_id", "payment", b"payment", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClosePaymentResult: _TypeAlias = ClosePaymentResult  # noqa: Y015
 
 @_typing.final
 class StreamRefundsRequest(_message.Message):

@@ -44,6 +44,11 @@ class PaymentServiceStub:
                 request_serializer=tongbao_dot_payment_dot_v1_dot_payment__service__pb2.StreamPaymentsRequest.SerializeToString,
                 response_deserializer=tongbao_dot_payment_dot_v1_dot_payment__service__pb2.StreamPaymentsResponse.FromString,
                 _registered_method=True)
+        self.StreamCloses = channel.stream_stream(
+                '/tongbao.payment.v1.PaymentService/StreamCloses',
+                request_serializer=tongbao_dot_payment_dot_v1_dot_payment__service__pb2.StreamClosesRequest.SerializeToString,
+                response_deserializer=tongbao_dot_payment_dot_v1_dot_payment__service__pb2.StreamClosesResponse.FromString,
+                _registered_method=True)
         self.StreamRefunds = channel.stream_stream(
                 '/tongbao.payment.v1.PaymentService/StreamRefunds',
                 request_serializer=tongbao_dot_payment_dot_v1_dot_payment__service__pb2.StreamRefundsRequest.SerializeToString,
@@ -68,6 +73,21 @@ class PaymentServiceServicer:
         """Carries out payments: assesses the risk, has a channel charge the payer.
 
         An item fails with `REQUEST_REUSED`. A refused payment is a payment that FAILED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamCloses(self, request_iterator, context):
+        """Ends payments that nobody has paid, so that nobody can pay them any more.
+
+        Every item is answered with the payment as it is then: CLOSED or FAILED when the payer
+        was certainly not charged; SUCCEEDED or under REVIEW when the payer was quicker; and
+        PROCESSING when nobody knows: then channel goes on closing it, and an event says how it
+        ended. A payment that payment never heard of is written down as CLOSED: sent later, it
+        charges nobody. No channel hears of a payment that was closed while it was CREATED.
+
+        An item fails, in this order of precedence, with `REQUEST_REUSED`, `PAYER_IS_PAYING`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -99,6 +119,11 @@ def add_PaymentServiceServicer_to_server(servicer, server):
                     servicer.StreamPayments,
                     request_deserializer=tongbao_dot_payment_dot_v1_dot_payment__service__pb2.StreamPaymentsRequest.FromString,
                     response_serializer=tongbao_dot_payment_dot_v1_dot_payment__service__pb2.StreamPaymentsResponse.SerializeToString,
+            ),
+            'StreamCloses': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamCloses,
+                    request_deserializer=tongbao_dot_payment_dot_v1_dot_payment__service__pb2.StreamClosesRequest.FromString,
+                    response_serializer=tongbao_dot_payment_dot_v1_dot_payment__service__pb2.StreamClosesResponse.SerializeToString,
             ),
             'StreamRefunds': grpc.stream_stream_rpc_method_handler(
                     servicer.StreamRefunds,
@@ -143,6 +168,33 @@ class PaymentService:
             '/tongbao.payment.v1.PaymentService/StreamPayments',
             tongbao_dot_payment_dot_v1_dot_payment__service__pb2.StreamPaymentsRequest.SerializeToString,
             tongbao_dot_payment_dot_v1_dot_payment__service__pb2.StreamPaymentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamCloses(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/tongbao.payment.v1.PaymentService/StreamCloses',
+            tongbao_dot_payment_dot_v1_dot_payment__service__pb2.StreamClosesRequest.SerializeToString,
+            tongbao_dot_payment_dot_v1_dot_payment__service__pb2.StreamClosesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -26,6 +26,17 @@ class PaymentServiceStub:
 
     An item fails with `REQUEST_REUSED`. A refused payment is a payment that FAILED.
     """
+    StreamCloses: _aio.StreamStreamMultiCallable[_payment_service_pb2.StreamClosesRequest, _payment_service_pb2.StreamClosesResponse]
+    """Ends payments that nobody has paid, so that nobody can pay them any more.
+
+    Every item is answered with the payment as it is then: CLOSED or FAILED when the payer
+    was certainly not charged; SUCCEEDED or under REVIEW when the payer was quicker; and
+    PROCESSING when nobody knows: then channel goes on closing it, and an event says how it
+    ended. A payment that payment never heard of is written down as CLOSED: sent later, it
+    charges nobody. No channel hears of a payment that was closed while it was CREATED.
+
+    An item fails, in this order of precedence, with `REQUEST_REUSED`, `PAYER_IS_PAYING`.
+    """
     StreamRefunds: _aio.StreamStreamMultiCallable[_payment_service_pb2.StreamRefundsRequest, _payment_service_pb2.StreamRefundsResponse]
     """Carries out refunds: takes the money from the merchant, has the channel of the payment
     give it back.
@@ -54,6 +65,23 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Carries out payments: assesses the risk, has a channel charge the payer.
 
         An item fails with `REQUEST_REUSED`. A refused payment is a payment that FAILED.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamCloses(
+        self,
+        request_iterator: _abc.AsyncIterator[_payment_service_pb2.StreamClosesRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_payment_service_pb2.StreamClosesRequest], _abc.AsyncIterator[_payment_service_pb2.StreamClosesResponse]],
+    ) -> _abc.AsyncIterator[_payment_service_pb2.StreamClosesResponse]:
+        """Ends payments that nobody has paid, so that nobody can pay them any more.
+
+        Every item is answered with the payment as it is then: CLOSED or FAILED when the payer
+        was certainly not charged; SUCCEEDED or under REVIEW when the payer was quicker; and
+        PROCESSING when nobody knows: then channel goes on closing it, and an event says how it
+        ended. A payment that payment never heard of is written down as CLOSED: sent later, it
+        charges nobody. No channel hears of a payment that was closed while it was CREATED.
+
+        An item fails, in this order of precedence, with `REQUEST_REUSED`, `PAYER_IS_PAYING`.
         """
 
     @_abc_1.abstractmethod

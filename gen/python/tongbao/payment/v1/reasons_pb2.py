@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from tongbao.common.v1 import options_pb2 as tongbao_dot_common_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tongbao/payment/v1/reasons.proto\x12\x12tongbao.payment.v1\x1a\x1ftongbao/common/v1/options.proto*\xc5\x01\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12+\n\x18REASON_PAYMENT_NOT_FOUND\x10\x01\x1a\r\xaa\xbb\x18\tNOT_FOUND\x12:\n\x1dREASON_PAYMENT_NOT_REFUNDABLE\x10\x02\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITION\x12:\n\x1dREASON_REFUND_EXCEEDS_PAYMENT\x10\x03\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITIONb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tongbao/payment/v1/reasons.proto\x12\x12tongbao.payment.v1\x1a\x1ftongbao/common/v1/options.proto*\xce\x03\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12+\n\x18REASON_PAYMENT_NOT_FOUND\x10\x01\x1a\r\xaa\xbb\x18\tNOT_FOUND\x12:\n\x1dREASON_PAYMENT_NOT_REFUNDABLE\x10\x02\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITION\x12:\n\x1dREASON_REFUND_EXCEEDS_PAYMENT\x10\x03\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITION\x12\x33\n\x16REASON_PAYER_IS_PAYING\x10\x04\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITION\x12(\n\x15REASON_CASE_NOT_FOUND\x10\n\x1a\r\xaa\xbb\x18\tNOT_FOUND\x12\x32\n\x15REASON_CASE_NOT_READY\x10\x0b\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITION\x12:\n\x1dREASON_RESOLUTION_NOT_ALLOWED\x10\x0c\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITION\x12\x38\n\x1bREASON_SECOND_PERSON_NEEDED\x10\r\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITIONb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +38,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REASON'].values_by_name["REASON_PAYMENT_NOT_REFUNDABLE"]._serialized_options = b'\252\273\030\023FAILED_PRECONDITION'
   _globals['_REASON'].values_by_name["REASON_REFUND_EXCEEDS_PAYMENT"]._loaded_options = None
   _globals['_REASON'].values_by_name["REASON_REFUND_EXCEEDS_PAYMENT"]._serialized_options = b'\252\273\030\023FAILED_PRECONDITION'
+  _globals['_REASON'].values_by_name["REASON_PAYER_IS_PAYING"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_PAYER_IS_PAYING"]._serialized_options = b'\252\273\030\023FAILED_PRECONDITION'
+  _globals['_REASON'].values_by_name["REASON_CASE_NOT_FOUND"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_CASE_NOT_FOUND"]._serialized_options = b'\252\273\030\tNOT_FOUND'
+  _globals['_REASON'].values_by_name["REASON_CASE_NOT_READY"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_CASE_NOT_READY"]._serialized_options = b'\252\273\030\023FAILED_PRECONDITION'
+  _globals['_REASON'].values_by_name["REASON_RESOLUTION_NOT_ALLOWED"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_RESOLUTION_NOT_ALLOWED"]._serialized_options = b'\252\273\030\023FAILED_PRECONDITION'
+  _globals['_REASON'].values_by_name["REASON_SECOND_PERSON_NEEDED"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_SECOND_PERSON_NEEDED"]._serialized_options = b'\252\273\030\023FAILED_PRECONDITION'
   _globals['_REASON']._serialized_start=90
-  _globals['_REASON']._serialized_end=287
+  _globals['_REASON']._serialized_end=552
 # @@protoc_insertion_point(module_scope)

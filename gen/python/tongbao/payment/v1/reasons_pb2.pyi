@@ -30,6 +30,22 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The payment has not succeeded, or it is a recharge. Metadata: `payment_no`, `state`."""
     REASON_REFUND_EXCEEDS_PAYMENT: _Reason.ValueType  # 3
     """More than what is left of the payment. Metadata: `payment_no`, `left_minor_units`."""
+    REASON_PAYER_IS_PAYING: _Reason.ValueType  # 4
+    """The payer is paying at this very moment, so the payment cannot be closed. Try again later.
+    Metadata: `payment_no`.
+    """
+    REASON_CASE_NOT_FOUND: _Reason.ValueType  # 10
+    """No case has this id. Metadata: `case_id`."""
+    REASON_CASE_NOT_READY: _Reason.ValueType  # 11
+    """The case is not where this could be done to it. Metadata: `case_id`, `state`."""
+    REASON_RESOLUTION_NOT_ALLOWED: _Reason.ValueType  # 12
+    """A case of this kind, or of this amount, cannot be resolved so. Metadata: `case_id`,
+    `kind`, `resolution`, `problem`.
+    """
+    REASON_SECOND_PERSON_NEEDED: _Reason.ValueType  # 13
+    """It moves money, so it needs a second person: propose it, and have another operator
+    approve it. Metadata: `case_id`, `problem`.
+    """
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Every reason for which the payment service refuses an item. The domain is
@@ -44,4 +60,20 @@ REASON_PAYMENT_NOT_REFUNDABLE: Reason.ValueType  # 2
 """The payment has not succeeded, or it is a recharge. Metadata: `payment_no`, `state`."""
 REASON_REFUND_EXCEEDS_PAYMENT: Reason.ValueType  # 3
 """More than what is left of the payment. Metadata: `payment_no`, `left_minor_units`."""
+REASON_PAYER_IS_PAYING: Reason.ValueType  # 4
+"""The payer is paying at this very moment, so the payment cannot be closed. Try again later.
+Metadata: `payment_no`.
+"""
+REASON_CASE_NOT_FOUND: Reason.ValueType  # 10
+"""No case has this id. Metadata: `case_id`."""
+REASON_CASE_NOT_READY: Reason.ValueType  # 11
+"""The case is not where this could be done to it. Metadata: `case_id`, `state`."""
+REASON_RESOLUTION_NOT_ALLOWED: Reason.ValueType  # 12
+"""A case of this kind, or of this amount, cannot be resolved so. Metadata: `case_id`,
+`kind`, `resolution`, `problem`.
+"""
+REASON_SECOND_PERSON_NEEDED: Reason.ValueType  # 13
+"""It moves money, so it needs a second person: propose it, and have another operator
+approve it. Metadata: `case_id`, `problem`.
+"""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

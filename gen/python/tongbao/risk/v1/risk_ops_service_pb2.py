@@ -27,7 +27,7 @@ from tongbao.common.v1 import money_pb2 as tongbao_dot_common_dot_v1_dot_money__
 from tongbao.common.v1 import options_pb2 as tongbao_dot_common_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&tongbao/risk/v1/risk_ops_service.proto\x12\x0ftongbao.risk.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1dtongbao/common/v1/money.proto\x1a\x1ftongbao/common/v1/options.proto\"\xd1\x01\n\x0fPutLimitRequest\x12\x33\n\x06\x61pp_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$R\x05\x61ppId\x12\x88\x01\n\x0c\x64\x61ily_amount\x18\x02 \x01(\x0b\x32\x18.tongbao.common.v1.MoneyBK\xbaHH\xba\x01\x42\n\x13\x61mount_not_negative\x12\x14must not be negative\x1a\x15this.minor_units >= 0\xc8\x01\x01R\x0b\x64\x61ilyAmount\"\x12\n\x10PutLimitResponse\"\xd4\x01\n\x13PutDenyEntryRequest\x12\x33\n\x06\x61pp_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$R\x05\x61ppId\x12\x39\n\x07user_no\x18\x02 \x01(\tB \xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\xb8\xbb\x18\x02R\x06userNo\x12\x35\n\x05\x63\x61use\x18\x03 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\x80\x01\x32\x13^[^\\x00-\\x1F\\x7F]*$R\x05\x63\x61use\x12\x16\n\x06lifted\x18\x04 \x01(\x08R\x06lifted\"\x16\n\x14PutDenyEntryResponse2\x80\x02\n\x0eRiskOpsService\x12m\n\x08PutLimit\x12 .tongbao.risk.v1.PutLimitRequest\x1a!.tongbao.risk.v1.PutLimitResponse\"\x1c\xb2\xbb\x18\x18\n\tlimit.put\x12\x01\x02\x1a\x06\x61pp_id \x02\x12\x7f\n\x0cPutDenyEntry\x12$.tongbao.risk.v1.PutDenyEntryRequest\x1a%.tongbao.risk.v1.PutDenyEntryResponse\"\"\xb2\xbb\x18\x1e\n\x0e\x64\x65ny_entry.put\x12\x01\x02\x1a\x07user_no \x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&tongbao/risk/v1/risk_ops_service.proto\x12\x0ftongbao.risk.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1dtongbao/common/v1/money.proto\x1a\x1ftongbao/common/v1/options.proto\"\xd1\x01\n\x0fPutLimitRequest\x12\x33\n\x06\x61pp_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$R\x05\x61ppId\x12\x88\x01\n\x0c\x64\x61ily_amount\x18\x02 \x01(\x0b\x32\x18.tongbao.common.v1.MoneyBK\xbaHH\xba\x01\x42\n\x13\x61mount_not_negative\x12\x14must not be negative\x1a\x15this.minor_units >= 0\xc8\x01\x01R\x0b\x64\x61ilyAmount\"\x12\n\x10PutLimitResponse\"\xd8\x01\n\x13PutDenyEntryRequest\x12\x33\n\x06\x61pp_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$R\x05\x61ppId\x12\x39\n\x07user_no\x18\x02 \x01(\tB \xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\xb8\xbb\x18\x02R\x06userNo\x12\x39\n\x05\x63\x61use\x18\x03 \x01(\tB#\xbaH\x1cr\x1a\x10\x01\x18\x80\x01\x32\x13^[^\\x00-\\x1F\\x7F]*$\xb8\xbb\x18\x03R\x05\x63\x61use\x12\x16\n\x06lifted\x18\x04 \x01(\x08R\x06lifted\"\x16\n\x14PutDenyEntryResponse2\x80\x02\n\x0eRiskOpsService\x12m\n\x08PutLimit\x12 .tongbao.risk.v1.PutLimitRequest\x1a!.tongbao.risk.v1.PutLimitResponse\"\x1c\xb2\xbb\x18\x18\n\tlimit.put\x12\x01\x02\x1a\x06\x61pp_id \x02\x12\x7f\n\x0cPutDenyEntry\x12$.tongbao.risk.v1.PutDenyEntryRequest\x1a%.tongbao.risk.v1.PutDenyEntryResponse\"\"\xb2\xbb\x18\x1e\n\x0e\x64\x65ny_entry.put\x12\x01\x02\x1a\x07user_no \x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,7 +43,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUTDENYENTRYREQUEST'].fields_by_name['user_no']._loaded_options = None
   _globals['_PUTDENYENTRYREQUEST'].fields_by_name['user_no']._serialized_options = b'\272H\031r\0272\025^[A-Za-z0-9_-]{1,64}$\270\273\030\002'
   _globals['_PUTDENYENTRYREQUEST'].fields_by_name['cause']._loaded_options = None
-  _globals['_PUTDENYENTRYREQUEST'].fields_by_name['cause']._serialized_options = b'\272H\034r\032\020\001\030\200\0012\023^[^\\x00-\\x1F\\x7F]*$'
+  _globals['_PUTDENYENTRYREQUEST'].fields_by_name['cause']._serialized_options = b'\272H\034r\032\020\001\030\200\0012\023^[^\\x00-\\x1F\\x7F]*$\270\273\030\003'
   _globals['_RISKOPSSERVICE'].methods_by_name['PutLimit']._loaded_options = None
   _globals['_RISKOPSSERVICE'].methods_by_name['PutLimit']._serialized_options = b'\262\273\030\030\n\tlimit.put\022\001\002\032\006app_id \002'
   _globals['_RISKOPSSERVICE'].methods_by_name['PutDenyEntry']._loaded_options = None
@@ -53,9 +53,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUTLIMITRESPONSE']._serialized_start=364
   _globals['_PUTLIMITRESPONSE']._serialized_end=382
   _globals['_PUTDENYENTRYREQUEST']._serialized_start=385
-  _globals['_PUTDENYENTRYREQUEST']._serialized_end=597
-  _globals['_PUTDENYENTRYRESPONSE']._serialized_start=599
-  _globals['_PUTDENYENTRYRESPONSE']._serialized_end=621
-  _globals['_RISKOPSSERVICE']._serialized_start=624
-  _globals['_RISKOPSSERVICE']._serialized_end=880
+  _globals['_PUTDENYENTRYREQUEST']._serialized_end=601
+  _globals['_PUTDENYENTRYRESPONSE']._serialized_start=603
+  _globals['_PUTDENYENTRYRESPONSE']._serialized_end=625
+  _globals['_RISKOPSSERVICE']._serialized_start=628
+  _globals['_RISKOPSSERVICE']._serialized_end=884
 # @@protoc_insertion_point(module_scope)

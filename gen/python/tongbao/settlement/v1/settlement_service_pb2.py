@@ -28,7 +28,7 @@ from tongbao.common.v1 import options_pb2 as tongbao_dot_common_dot_v1_dot_optio
 from tongbao.common.v1 import trace_pb2 as tongbao_dot_common_dot_v1_dot_trace__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.tongbao/settlement/v1/settlement_service.proto\x12\x15tongbao.settlement.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1ctongbao/common/v1/item.proto\x1a\x1ftongbao/common/v1/options.proto\x1a\x1dtongbao/common/v1/trace.proto\"[\n\x17ListTraceEntriesRequest\x12@\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1e.tongbao.common.v1.ItemContextB\x06\xbaH\x03\xc8\x01\x01R\x07\x63ontext\"S\n\x18ListTraceEntriesResponse\x12\x37\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1d.tongbao.common.v1.TraceEntryR\x07\x65ntries2\xb0\x01\n\x11SettlementService\x12\x9a\x01\n\x10ListTraceEntries\x12..tongbao.settlement.v1.ListTraceEntriesRequest\x1a/.tongbao.settlement.v1.ListTraceEntriesResponse\"%\xb2\xbb\x18!\n\x10settlement.trace\x12\x01\x03\x1a\x08trace_no \x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.tongbao/settlement/v1/settlement_service.proto\x12\x15tongbao.settlement.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1ctongbao/common/v1/item.proto\x1a\x1ftongbao/common/v1/options.proto\x1a\x1dtongbao/common/v1/trace.proto\"[\n\x17ListTraceEntriesRequest\x12@\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1e.tongbao.common.v1.ItemContextB\x06\xbaH\x03\xc8\x01\x01R\x07\x63ontext\"S\n\x18ListTraceEntriesResponse\x12\x37\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1d.tongbao.common.v1.TraceEntryR\x07\x65ntries2\xbf\x01\n\x11SettlementService\x12\xa9\x01\n\x10ListTraceEntries\x12..tongbao.settlement.v1.ListTraceEntriesRequest\x1a/.tongbao.settlement.v1.ListTraceEntriesResponse\"4\xb2\xbb\x18\x30\n\x10settlement.trace\x12\x01\x03\x1a\x10\x63ontext.trace_no \x01*\x05tradeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,11 +38,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTTRACEENTRIESREQUEST'].fields_by_name['context']._loaded_options = None
   _globals['_LISTTRACEENTRIESREQUEST'].fields_by_name['context']._serialized_options = b'\272H\003\310\001\001'
   _globals['_SETTLEMENTSERVICE'].methods_by_name['ListTraceEntries']._loaded_options = None
-  _globals['_SETTLEMENTSERVICE'].methods_by_name['ListTraceEntries']._serialized_options = b'\262\273\030!\n\020settlement.trace\022\001\003\032\010trace_no \001'
+  _globals['_SETTLEMENTSERVICE'].methods_by_name['ListTraceEntries']._serialized_options = b'\262\273\0300\n\020settlement.trace\022\001\003\032\020context.trace_no \001*\005trade'
   _globals['_LISTTRACEENTRIESREQUEST']._serialized_start=196
   _globals['_LISTTRACEENTRIESREQUEST']._serialized_end=287
   _globals['_LISTTRACEENTRIESRESPONSE']._serialized_start=289
   _globals['_LISTTRACEENTRIESRESPONSE']._serialized_end=372
   _globals['_SETTLEMENTSERVICE']._serialized_start=375
-  _globals['_SETTLEMENTSERVICE']._serialized_end=551
+  _globals['_SETTLEMENTSERVICE']._serialized_end=566
 # @@protoc_insertion_point(module_scope)

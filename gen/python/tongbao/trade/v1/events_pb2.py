@@ -23,21 +23,26 @@ _sym_db = _symbol_database.Default()
 
 
 from tongbao.trade.v1 import trade_pb2 as tongbao_dot_trade_dot_v1_dot_trade__pb2
+from tongbao.trade.v1 import webhook_pb2 as tongbao_dot_trade_dot_v1_dot_webhook__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtongbao/trade/v1/events.proto\x12\x10tongbao.trade.v1\x1a\x1ctongbao/trade/v1/trade.proto\":\n\tTradePaid\x12-\n\x05trade\x18\x01 \x01(\x0b\x32\x17.tongbao.trade.v1.TradeR\x05trade\">\n\rTradeReviewed\x12-\n\x05trade\x18\x01 \x01(\x0b\x32\x17.tongbao.trade.v1.TradeR\x05trade\"A\n\rTradeRefunded\x12\x30\n\x06refund\x18\x01 \x01(\x0b\x32\x18.tongbao.trade.v1.RefundR\x06refund\"E\n\x11TradeRefundFailed\x12\x30\n\x06refund\x18\x01 \x01(\x0b\x32\x18.tongbao.trade.v1.RefundR\x06refundb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtongbao/trade/v1/events.proto\x12\x10tongbao.trade.v1\x1a\x1ctongbao/trade/v1/trade.proto\x1a\x1etongbao/trade/v1/webhook.proto\":\n\tTradePaid\x12-\n\x05trade\x18\x01 \x01(\x0b\x32\x17.tongbao.trade.v1.TradeR\x05trade\"<\n\x0bTradeClosed\x12-\n\x05trade\x18\x01 \x01(\x0b\x32\x17.tongbao.trade.v1.TradeR\x05trade\">\n\rTradeReviewed\x12-\n\x05trade\x18\x01 \x01(\x0b\x32\x17.tongbao.trade.v1.TradeR\x05trade\"A\n\rTradeRefunded\x12\x30\n\x06refund\x18\x01 \x01(\x0b\x32\x18.tongbao.trade.v1.RefundR\x06refund\"E\n\x11TradeRefundFailed\x12\x30\n\x06refund\x18\x01 \x01(\x0b\x32\x18.tongbao.trade.v1.RefundR\x06refund\"G\n\x10WebhookExhausted\x12\x33\n\x07webhook\x18\x01 \x01(\x0b\x32\x19.tongbao.trade.v1.WebhookR\x07webhookb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tongbao.trade.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TRADEPAID']._serialized_start=81
-  _globals['_TRADEPAID']._serialized_end=139
-  _globals['_TRADEREVIEWED']._serialized_start=141
-  _globals['_TRADEREVIEWED']._serialized_end=203
-  _globals['_TRADEREFUNDED']._serialized_start=205
-  _globals['_TRADEREFUNDED']._serialized_end=270
-  _globals['_TRADEREFUNDFAILED']._serialized_start=272
-  _globals['_TRADEREFUNDFAILED']._serialized_end=341
+  _globals['_TRADEPAID']._serialized_start=113
+  _globals['_TRADEPAID']._serialized_end=171
+  _globals['_TRADECLOSED']._serialized_start=173
+  _globals['_TRADECLOSED']._serialized_end=233
+  _globals['_TRADEREVIEWED']._serialized_start=235
+  _globals['_TRADEREVIEWED']._serialized_end=297
+  _globals['_TRADEREFUNDED']._serialized_start=299
+  _globals['_TRADEREFUNDED']._serialized_end=364
+  _globals['_TRADEREFUNDFAILED']._serialized_start=366
+  _globals['_TRADEREFUNDFAILED']._serialized_end=435
+  _globals['_WEBHOOKEXHAUSTED']._serialized_start=437
+  _globals['_WEBHOOKEXHAUSTED']._serialized_end=508
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ isort:skip_file
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from tongbao.trade.v1 import trade_pb2 as _trade_pb2
+from tongbao.trade.v1 import webhook_pb2 as _webhook_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -40,6 +41,30 @@ class TradePaid(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TradePaid: _TypeAlias = TradePaid  # noqa: Y015
+
+@_typing.final
+class TradeClosed(_message.Message):
+    """A trade ended without money: its caller closed it, it expired, or the money was given back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRADE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def trade(self) -> _trade_pb2.Trade:
+        """The trade right after the change."""
+
+    def __init__(
+        self,
+        *,
+        trade: _trade_pb2.Trade | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["trade", b"trade"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["trade", b"trade"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TradeClosed: _TypeAlias = TradeClosed  # noqa: Y015
 
 @_typing.final
 class TradeReviewed(_message.Message):
@@ -112,3 +137,27 @@ class TradeRefundFailed(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TradeRefundFailed: _TypeAlias = TradeRefundFailed  # noqa: Y015
+
+@_typing.final
+class WebhookExhausted(_message.Message):
+    """Every try of the ladder to deliver a webhook failed: nobody has told the app."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEBHOOK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def webhook(self) -> _webhook_pb2.Webhook:
+        """The webhook right after the change."""
+
+    def __init__(
+        self,
+        *,
+        webhook: _webhook_pb2.Webhook | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["webhook", b"webhook"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["webhook", b"webhook"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WebhookExhausted: _TypeAlias = WebhookExhausted  # noqa: Y015

@@ -70,6 +70,28 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """Your app has no such refund. Metadata: `refund_no` or `refund_order_no`."""
     REASON_TRACE_NOT_FOUND: _Reason.ValueType  # 22
     """Nothing of your app has this trace number. Metadata: `trace_no`."""
+    REASON_TRADE_NOT_CLOSABLE: _Reason.ValueType  # 23
+    """It is paid, completed or under review: nothing is left to close. Metadata: `trade_no`,
+    `state`.
+    """
+    REASON_PAYER_IS_PAYING: _Reason.ValueType  # 24
+    """The payer is paying at this very moment. Nothing was closed: read the trade, or try again
+    in a minute. Metadata: `trade_no`, `payment_no`.
+    """
+    REASON_WEBHOOK_NOT_FOUND: _Reason.ValueType  # 25
+    """Your app has no such webhook. Metadata: `webhook_id`."""
+    REASON_APP_KEY_NOT_FOUND: _Reason.ValueType  # 26
+    """The app has no such key. Metadata: `key_id`."""
+    REASON_APP_KEY_KNOWN: _Reason.ValueType  # 27
+    """The app has or had this very key. Metadata: `key_id`."""
+    REASON_APP_KEYS_FULL: _Reason.ValueType  # 28
+    """The app has two live keys: retire one first. Metadata: `limit`."""
+    REASON_APP_KEY_LAST: _Reason.ValueType  # 29
+    """No other key of the app would be left: add the new one first. Metadata: `key_id`."""
+    REASON_APP_ID_REQUIRED: _Reason.ValueType  # 30
+    """Operators name the app they act for."""
+    REASON_WEBHOOK_URL_MISSING: _Reason.ValueType  # 31
+    """The app has nowhere to get webhooks: give it a url first."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Every reason for which the trade service refuses a call. On the wire it is
@@ -124,4 +146,26 @@ REASON_REFUND_NOT_FOUND: Reason.ValueType  # 21
 """Your app has no such refund. Metadata: `refund_no` or `refund_order_no`."""
 REASON_TRACE_NOT_FOUND: Reason.ValueType  # 22
 """Nothing of your app has this trace number. Metadata: `trace_no`."""
+REASON_TRADE_NOT_CLOSABLE: Reason.ValueType  # 23
+"""It is paid, completed or under review: nothing is left to close. Metadata: `trade_no`,
+`state`.
+"""
+REASON_PAYER_IS_PAYING: Reason.ValueType  # 24
+"""The payer is paying at this very moment. Nothing was closed: read the trade, or try again
+in a minute. Metadata: `trade_no`, `payment_no`.
+"""
+REASON_WEBHOOK_NOT_FOUND: Reason.ValueType  # 25
+"""Your app has no such webhook. Metadata: `webhook_id`."""
+REASON_APP_KEY_NOT_FOUND: Reason.ValueType  # 26
+"""The app has no such key. Metadata: `key_id`."""
+REASON_APP_KEY_KNOWN: Reason.ValueType  # 27
+"""The app has or had this very key. Metadata: `key_id`."""
+REASON_APP_KEYS_FULL: Reason.ValueType  # 28
+"""The app has two live keys: retire one first. Metadata: `limit`."""
+REASON_APP_KEY_LAST: Reason.ValueType  # 29
+"""No other key of the app would be left: add the new one first. Metadata: `key_id`."""
+REASON_APP_ID_REQUIRED: Reason.ValueType  # 30
+"""Operators name the app they act for."""
+REASON_WEBHOOK_URL_MISSING: Reason.ValueType  # 31
+"""The app has nowhere to get webhooks: give it a url first."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

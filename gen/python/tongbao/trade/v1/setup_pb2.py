@@ -29,13 +29,23 @@ from tongbao.common.v1 import money_pb2 as tongbao_dot_common_dot_v1_dot_money__
 from tongbao.common.v1 import options_pb2 as tongbao_dot_common_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctongbao/trade/v1/setup.proto\x12\x10tongbao.trade.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtongbao/common/v1/kinds.proto\x1a\x1dtongbao/common/v1/money.proto\x1a\x1ftongbao/common/v1/options.proto\"\xb3\x01\n\x03\x41pp\x12\x15\n\x06\x61pp_id\x18\x01 \x01(\tR\x05\x61ppId\x12#\n\rbusiness_code\x18\x02 \x01(\tR\x0c\x62usinessCode\x12\x12\n\x04name\x18\x03 \x01(\tR\x04name\x12\x1f\n\x0bwebhook_url\x18\x04 \x01(\tR\nwebhookUrl\x12;\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\"\xe8\x01\n\x08Merchant\x12\x1f\n\x0bmerchant_id\x18\x01 \x01(\tR\nmerchantId\x12\x15\n\x06\x61pp_id\x18\x02 \x01(\tR\x05\x61ppId\x12\x12\n\x04name\x18\x03 \x01(\tR\x04name\x12%\n\x0e\x63urrency_codes\x18\x04 \x03(\tR\rcurrencyCodes\x12,\n\x03\x66\x65\x65\x18\x05 \x01(\x0b\x32\x1a.tongbao.trade.v1.FeeTermsR\x03\x66\x65\x65\x12;\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\"\x9d\x02\n\x08\x46\x65\x65Terms\x12&\n\x08rate_ppm\x18\x01 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x00R\x07ratePpm\x12.\n\x0bleast_minor\x18\x02 \x01(\x03\x42\r\xbaH\n\"\x08\x18\x80\x94\xeb\xdc\x03(\x00R\nleastMinor\x12X\n\rrefund_policy\x18\x03 \x01(\x0e\x32\'.tongbao.trade.v1.FeeTerms.RefundPolicyB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x0crefundPolicy\"_\n\x0cRefundPolicy\x12\x1d\n\x19REFUND_POLICY_UNSPECIFIED\x10\x00\x12\x18\n\x14REFUND_POLICY_RETURN\x10\x01\x12\x16\n\x12REFUND_POLICY_KEEP\x10\x02\"\x85\x02\n\x07Product\x12!\n\x0cproduct_code\x18\x01 \x01(\tR\x0bproductCode\x12\x30\n\x04type\x18\x02 \x01(\x0e\x32\x1c.tongbao.common.v1.TradeTypeR\x04type\x12\x12\n\x04name\x18\x03 \x01(\tR\x04name\x12-\n\x05tools\x18\x04 \x03(\x0e\x32\x17.tongbao.common.v1.ToolR\x05tools\x12%\n\x0e\x65xpiry_seconds\x18\x05 \x01(\x05R\rexpirySeconds\x12;\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\"\xb5\x01\n\x06Wallet\x12\x1b\n\twallet_id\x18\x01 \x01(\tR\x08walletId\x12\x1d\n\x07user_no\x18\x02 \x01(\tB\x04\xb8\xbb\x18\x02R\x06userNo\x12\x32\n\x07\x62\x61lance\x18\x03 \x01(\x0b\x32\x18.tongbao.common.v1.MoneyR\x07\x62\x61lance\x12;\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTimeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctongbao/trade/v1/setup.proto\x12\x10tongbao.trade.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtongbao/common/v1/kinds.proto\x1a\x1dtongbao/common/v1/money.proto\x1a\x1ftongbao/common/v1/options.proto\"\xb9\x01\n\x03\x41pp\x12\x15\n\x06\x61pp_id\x18\x01 \x01(\tR\x05\x61ppId\x12#\n\rbusiness_code\x18\x02 \x01(\tR\x0c\x62usinessCode\x12\x12\n\x04name\x18\x03 \x01(\tR\x04name\x12%\n\x0bwebhook_url\x18\x04 \x01(\tB\x04\xb8\xbb\x18\x01R\nwebhookUrl\x12;\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\"\xab\x01\n\tAppLimits\x12*\n\nper_second\x18\x01 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x01R\tperSecond\x12!\n\x05\x62urst\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x01R\x05\x62urst\x12(\n\tin_flight\x18\x03 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x01R\x08inFlight\x12%\n\x07streams\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xa0\x8d\x06(\x01R\x07streams\"\xe8\x01\n\x08Merchant\x12\x1f\n\x0bmerchant_id\x18\x01 \x01(\tR\nmerchantId\x12\x15\n\x06\x61pp_id\x18\x02 \x01(\tR\x05\x61ppId\x12\x12\n\x04name\x18\x03 \x01(\tR\x04name\x12%\n\x0e\x63urrency_codes\x18\x04 \x03(\tR\rcurrencyCodes\x12,\n\x03\x66\x65\x65\x18\x05 \x01(\x0b\x32\x1a.tongbao.trade.v1.FeeTermsR\x03\x66\x65\x65\x12;\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\"\x9d\x02\n\x08\x46\x65\x65Terms\x12&\n\x08rate_ppm\x18\x01 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x00R\x07ratePpm\x12.\n\x0bleast_minor\x18\x02 \x01(\x03\x42\r\xbaH\n\"\x08\x18\x80\x94\xeb\xdc\x03(\x00R\nleastMinor\x12X\n\rrefund_policy\x18\x03 \x01(\x0e\x32\'.tongbao.trade.v1.FeeTerms.RefundPolicyB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x0crefundPolicy\"_\n\x0cRefundPolicy\x12\x1d\n\x19REFUND_POLICY_UNSPECIFIED\x10\x00\x12\x18\n\x14REFUND_POLICY_RETURN\x10\x01\x12\x16\n\x12REFUND_POLICY_KEEP\x10\x02\"\x85\x02\n\x07Product\x12!\n\x0cproduct_code\x18\x01 \x01(\tR\x0bproductCode\x12\x30\n\x04type\x18\x02 \x01(\x0e\x32\x1c.tongbao.common.v1.TradeTypeR\x04type\x12\x12\n\x04name\x18\x03 \x01(\tR\x04name\x12-\n\x05tools\x18\x04 \x03(\x0e\x32\x17.tongbao.common.v1.ToolR\x05tools\x12%\n\x0e\x65xpiry_seconds\x18\x05 \x01(\x05R\rexpirySeconds\x12;\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\"\xb5\x01\n\x06Wallet\x12\x1b\n\twallet_id\x18\x01 \x01(\tR\x08walletId\x12\x1d\n\x07user_no\x18\x02 \x01(\tB\x04\xb8\xbb\x18\x02R\x06userNo\x12\x32\n\x07\x62\x61lance\x18\x03 \x01(\x0b\x32\x18.tongbao.common.v1.MoneyR\x07\x62\x61lance\x12;\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTimeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tongbao.trade.v1.setup_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_APP'].fields_by_name['webhook_url']._loaded_options = None
+  _globals['_APP'].fields_by_name['webhook_url']._serialized_options = b'\270\273\030\001'
+  _globals['_APPLIMITS'].fields_by_name['per_second']._loaded_options = None
+  _globals['_APPLIMITS'].fields_by_name['per_second']._serialized_options = b'\272H\010\032\006\030\300\204=(\001'
+  _globals['_APPLIMITS'].fields_by_name['burst']._loaded_options = None
+  _globals['_APPLIMITS'].fields_by_name['burst']._serialized_options = b'\272H\010\032\006\030\300\204=(\001'
+  _globals['_APPLIMITS'].fields_by_name['in_flight']._loaded_options = None
+  _globals['_APPLIMITS'].fields_by_name['in_flight']._serialized_options = b'\272H\010\032\006\030\300\204=(\001'
+  _globals['_APPLIMITS'].fields_by_name['streams']._loaded_options = None
+  _globals['_APPLIMITS'].fields_by_name['streams']._serialized_options = b'\272H\010\032\006\030\240\215\006(\001'
   _globals['_FEETERMS'].fields_by_name['rate_ppm']._loaded_options = None
   _globals['_FEETERMS'].fields_by_name['rate_ppm']._serialized_options = b'\272H\010\032\006\030\300\204=(\000'
   _globals['_FEETERMS'].fields_by_name['least_minor']._loaded_options = None
@@ -45,15 +55,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WALLET'].fields_by_name['user_no']._loaded_options = None
   _globals['_WALLET'].fields_by_name['user_no']._serialized_options = b'\270\273\030\002'
   _globals['_APP']._serialized_start=208
-  _globals['_APP']._serialized_end=387
-  _globals['_MERCHANT']._serialized_start=390
-  _globals['_MERCHANT']._serialized_end=622
-  _globals['_FEETERMS']._serialized_start=625
-  _globals['_FEETERMS']._serialized_end=910
-  _globals['_FEETERMS_REFUNDPOLICY']._serialized_start=815
-  _globals['_FEETERMS_REFUNDPOLICY']._serialized_end=910
-  _globals['_PRODUCT']._serialized_start=913
-  _globals['_PRODUCT']._serialized_end=1174
-  _globals['_WALLET']._serialized_start=1177
-  _globals['_WALLET']._serialized_end=1358
+  _globals['_APP']._serialized_end=393
+  _globals['_APPLIMITS']._serialized_start=396
+  _globals['_APPLIMITS']._serialized_end=567
+  _globals['_MERCHANT']._serialized_start=570
+  _globals['_MERCHANT']._serialized_end=802
+  _globals['_FEETERMS']._serialized_start=805
+  _globals['_FEETERMS']._serialized_end=1090
+  _globals['_FEETERMS_REFUNDPOLICY']._serialized_start=995
+  _globals['_FEETERMS_REFUNDPOLICY']._serialized_end=1090
+  _globals['_PRODUCT']._serialized_start=1093
+  _globals['_PRODUCT']._serialized_end=1354
+  _globals['_WALLET']._serialized_start=1357
+  _globals['_WALLET']._serialized_end=1538
 # @@protoc_insertion_point(module_scope)

@@ -63,6 +63,40 @@ class App(_message.Message):
 Global___App: _TypeAlias = App  # noqa: Y015
 
 @_typing.final
+class AppLimits(_message.Message):
+    """How much one app may ask of one process. A call is one item, a batch as many as it has."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PER_SECOND_FIELD_NUMBER: _builtins.int
+    BURST_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    STREAMS_FIELD_NUMBER: _builtins.int
+    per_second: _builtins.int
+    """Items a second in the long run. Beyond it calls get RATE_LIMITED."""
+    burst: _builtins.int
+    """Items at a stroke, after a pause."""
+    in_flight: _builtins.int
+    """Items in work at once. Beyond it calls get TOO_MANY_IN_FLIGHT."""
+    streams: _builtins.int
+    """Streams open at once."""
+    def __init__(
+        self,
+        *,
+        per_second: _builtins.int = ...,
+        burst: _builtins.int = ...,
+        in_flight: _builtins.int = ...,
+        streams: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burst", b"burst", "in_flight", b"in_flight", "per_second", b"per_second", "streams", b"streams"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AppLimits: _TypeAlias = AppLimits  # noqa: Y015
+
+@_typing.final
 class Merchant(_message.Message):
     """Who is owed the money of collections. 商户"""
 
@@ -184,7 +218,7 @@ class Product(_message.Message):
     name: _builtins.str
     """For people."""
     expiry_seconds: _builtins.int
-    """A trade may be paid for so long after its creation, in seconds."""
+    """A trade may be paid for so long after its creation, in seconds; then it is closed."""
     @_builtins.property
     def tools(self) -> _containers.RepeatedScalarFieldContainer[_kinds_pb2.Tool.ValueType]:
         """Ways to pay, the preferred first."""

@@ -28,7 +28,7 @@ from tongbao.common.v1 import options_pb2 as tongbao_dot_common_dot_v1_dot_optio
 from tongbao.trade.v1 import setup_pb2 as tongbao_dot_trade_dot_v1_dot_setup__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tongbao/trade/v1/trade_ops_service.proto\x12\x10tongbao.trade.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1dtongbao/common/v1/kinds.proto\x1a\x1ftongbao/common/v1/options.proto\x1a\x1ctongbao/trade/v1/setup.proto\"\xc9\x02\n\x10\x43reateAppRequest\x12;\n\nrequest_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$R\trequestId\x12;\n\rbusiness_code\x18\x02 \x01(\tB\x16\xbaH\x13r\x11\x32\x0f^[A-Z0-9]{2,8}$R\x0c\x62usinessCode\x12\x33\n\x04name\x18\x03 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\x80\x01\x32\x13^[^\\x00-\\x1F\\x7F]*$R\x04name\x12\x46\n\x0epublic_key_pem\x18\x04 \x01(\tB \xbaH\x1dr\x1b\x10\x01\x18\x80\x08\x32\x14^[\\t\\r\\n\\x20-\\x7E]*$R\x0cpublicKeyPem\x12>\n\x0bwebhook_url\x18\x05 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x04\x32\x13^[^\\x00-\\x1F\\x7F]*$R\nwebhookUrl\"i\n\x11\x43reateAppResponse\x12\'\n\x03\x61pp\x18\x01 \x01(\x0b\x32\x15.tongbao.trade.v1.AppR\x03\x61pp\x12+\n\x0ewebhook_secret\x18\x02 \x01(\tB\x04\xb8\xbb\x18\x01R\rwebhookSecret\"\xb9\x02\n\x15\x43reateMerchantRequest\x12;\n\nrequest_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$R\trequestId\x12\x33\n\x06\x61pp_id\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$R\x05\x61ppId\x12\x33\n\x04name\x18\x03 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\x80\x01\x32\x13^[^\\x00-\\x1F\\x7F]*$R\x04name\x12\x43\n\x0e\x63urrency_codes\x18\x04 \x03(\tB\x1c\xbaH\x19\x92\x01\x16\x08\x01\x10\x10\x18\x01\"\x0er\x0c\x32\n^[A-Z]{3}$R\rcurrencyCodes\x12\x34\n\x03\x66\x65\x65\x18\x05 \x01(\x0b\x32\x1a.tongbao.trade.v1.FeeTermsB\x06\xbaH\x03\xc8\x01\x01R\x03\x66\x65\x65\"P\n\x16\x43reateMerchantResponse\x12\x36\n\x08merchant\x18\x01 \x01(\x0b\x32\x1a.tongbao.trade.v1.MerchantR\x08merchant\"\xd0\x04\n\x14\x43reateProductRequest\x12;\n\nrequest_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$R\trequestId\x12;\n\x0cproduct_code\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[A-Z0-9_]{2,32}$R\x0bproductCode\x12<\n\x04type\x18\x03 \x01(\x0e\x32\x1c.tongbao.common.v1.TradeTypeB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x04type\x12\x33\n\x04name\x18\x04 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\x80\x01\x32\x13^[^\\x00-\\x1F\\x7F]*$R\x04name\x12\x44\n\x05tools\x18\x05 \x03(\x0e\x32\x17.tongbao.common.v1.ToolB\x15\xbaH\x12\x92\x01\x0f\x08\x01\x10\x10\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00R\x05tools\x12\x33\n\x0e\x65xpiry_seconds\x18\x06 \x01(\x05\x42\x0c\xbaH\t\x1a\x07\x18\x80\x9a\x9e\x01(<R\rexpirySeconds\x12\x41\n\x07\x61pp_ids\x18\x07 \x03(\tB(\xbaH%\x92\x01\"\x08\x01\x10\x80\x02\x18\x01\"\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$R\x06\x61ppIds:\x8c\x01\xbaH\x88\x01\x1a\x85\x01\n\x17recharge_not_by_balance\x12\x33\x61 recharge cannot be paid from the balance it fills\x1a\x35this.type != 2 || !this.tools.exists(tool, tool == 2)\"L\n\x15\x43reateProductResponse\x12\x33\n\x07product\x18\x01 \x01(\x0b\x32\x19.tongbao.trade.v1.ProductR\x07product2\x94\x03\n\x0fTradeOpsService\x12k\n\tCreateApp\x12\".tongbao.trade.v1.CreateAppRequest\x1a#.tongbao.trade.v1.CreateAppResponse\"\x15\xb2\xbb\x18\x11\n\napp.create\x12\x01\x02 \x03\x12\x87\x01\n\x0e\x43reateMerchant\x12\'.tongbao.trade.v1.CreateMerchantRequest\x1a(.tongbao.trade.v1.CreateMerchantResponse\"\"\xb2\xbb\x18\x1e\n\x0fmerchant.create\x12\x01\x02\x1a\x06\x61pp_id \x03\x12\x89\x01\n\rCreateProduct\x12&.tongbao.trade.v1.CreateProductRequest\x1a\'.tongbao.trade.v1.CreateProductResponse\"\'\xb2\xbb\x18#\n\x0eproduct.create\x12\x01\x02\x1a\x0cproduct_code \x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tongbao/trade/v1/trade_ops_service.proto\x12\x10tongbao.trade.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1dtongbao/common/v1/kinds.proto\x1a\x1ftongbao/common/v1/options.proto\x1a\x1ctongbao/trade/v1/setup.proto\"\xcd\x02\n\x10\x43reateAppRequest\x12;\n\nrequest_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$R\trequestId\x12;\n\rbusiness_code\x18\x02 \x01(\tB\x16\xbaH\x13r\x11\x32\x0f^[A-Z0-9]{2,8}$R\x0c\x62usinessCode\x12\x33\n\x04name\x18\x03 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\x80\x01\x32\x13^[^\\x00-\\x1F\\x7F]*$R\x04name\x12\x46\n\x0epublic_key_pem\x18\x04 \x01(\tB \xbaH\x1dr\x1b\x10\x01\x18\x80\x08\x32\x14^[\\t\\r\\n\\x20-\\x7E]*$R\x0cpublicKeyPem\x12\x42\n\x0bwebhook_url\x18\x05 \x01(\tB!\xbaH\x1ar\x18\x18\x80\x04\x32\x13^[^\\x00-\\x1F\\x7F]*$\xb8\xbb\x18\x01R\nwebhookUrl\"i\n\x11\x43reateAppResponse\x12\'\n\x03\x61pp\x18\x01 \x01(\x0b\x32\x15.tongbao.trade.v1.AppR\x03\x61pp\x12+\n\x0ewebhook_secret\x18\x02 \x01(\tB\x04\xb8\xbb\x18\x01R\rwebhookSecret\"\x87\x01\n\x13PutAppLimitsRequest\x12\x33\n\x06\x61pp_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$R\x05\x61ppId\x12;\n\x06limits\x18\x02 \x01(\x0b\x32\x1b.tongbao.trade.v1.AppLimitsB\x06\xbaH\x03\xc8\x01\x01R\x06limits\"K\n\x14PutAppLimitsResponse\x12\x33\n\x06limits\x18\x01 \x01(\x0b\x32\x1b.tongbao.trade.v1.AppLimitsR\x06limits\"\xb9\x02\n\x15\x43reateMerchantRequest\x12;\n\nrequest_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$R\trequestId\x12\x33\n\x06\x61pp_id\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$R\x05\x61ppId\x12\x33\n\x04name\x18\x03 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\x80\x01\x32\x13^[^\\x00-\\x1F\\x7F]*$R\x04name\x12\x43\n\x0e\x63urrency_codes\x18\x04 \x03(\tB\x1c\xbaH\x19\x92\x01\x16\x08\x01\x10\x10\x18\x01\"\x0er\x0c\x32\n^[A-Z]{3}$R\rcurrencyCodes\x12\x34\n\x03\x66\x65\x65\x18\x05 \x01(\x0b\x32\x1a.tongbao.trade.v1.FeeTermsB\x06\xbaH\x03\xc8\x01\x01R\x03\x66\x65\x65\"P\n\x16\x43reateMerchantResponse\x12\x36\n\x08merchant\x18\x01 \x01(\x0b\x32\x1a.tongbao.trade.v1.MerchantR\x08merchant\"\xd0\x04\n\x14\x43reateProductRequest\x12;\n\nrequest_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$R\trequestId\x12;\n\x0cproduct_code\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[A-Z0-9_]{2,32}$R\x0bproductCode\x12<\n\x04type\x18\x03 \x01(\x0e\x32\x1c.tongbao.common.v1.TradeTypeB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x04type\x12\x33\n\x04name\x18\x04 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\x80\x01\x32\x13^[^\\x00-\\x1F\\x7F]*$R\x04name\x12\x44\n\x05tools\x18\x05 \x03(\x0e\x32\x17.tongbao.common.v1.ToolB\x15\xbaH\x12\x92\x01\x0f\x08\x01\x10\x10\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00R\x05tools\x12\x33\n\x0e\x65xpiry_seconds\x18\x06 \x01(\x05\x42\x0c\xbaH\t\x1a\x07\x18\x80\x9a\x9e\x01(\x01R\rexpirySeconds\x12\x41\n\x07\x61pp_ids\x18\x07 \x03(\tB(\xbaH%\x92\x01\"\x08\x01\x10\x80\x02\x18\x01\"\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$R\x06\x61ppIds:\x8c\x01\xbaH\x88\x01\x1a\x85\x01\n\x17recharge_not_by_balance\x12\x33\x61 recharge cannot be paid from the balance it fills\x1a\x35this.type != 2 || !this.tools.exists(tool, tool == 2)\"L\n\x15\x43reateProductResponse\x12\x33\n\x07product\x18\x01 \x01(\x0b\x32\x19.tongbao.trade.v1.ProductR\x07product2\x97\x04\n\x0fTradeOpsService\x12k\n\tCreateApp\x12\".tongbao.trade.v1.CreateAppRequest\x1a#.tongbao.trade.v1.CreateAppResponse\"\x15\xb2\xbb\x18\x11\n\napp.create\x12\x01\x02 \x03\x12\x80\x01\n\x0cPutAppLimits\x12%.tongbao.trade.v1.PutAppLimitsRequest\x1a&.tongbao.trade.v1.PutAppLimitsResponse\"!\xb2\xbb\x18\x1d\n\x0e\x61pp_limits.put\x12\x01\x02\x1a\x06\x61pp_id \x02\x12\x87\x01\n\x0e\x43reateMerchant\x12\'.tongbao.trade.v1.CreateMerchantRequest\x1a(.tongbao.trade.v1.CreateMerchantResponse\"\"\xb2\xbb\x18\x1e\n\x0fmerchant.create\x12\x01\x02\x1a\x06\x61pp_id \x03\x12\x89\x01\n\rCreateProduct\x12&.tongbao.trade.v1.CreateProductRequest\x1a\'.tongbao.trade.v1.CreateProductResponse\"\'\xb2\xbb\x18#\n\x0eproduct.create\x12\x01\x02\x1a\x0cproduct_code \x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,9 +44,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEAPPREQUEST'].fields_by_name['public_key_pem']._loaded_options = None
   _globals['_CREATEAPPREQUEST'].fields_by_name['public_key_pem']._serialized_options = b'\272H\035r\033\020\001\030\200\0102\024^[\\t\\r\\n\\x20-\\x7E]*$'
   _globals['_CREATEAPPREQUEST'].fields_by_name['webhook_url']._loaded_options = None
-  _globals['_CREATEAPPREQUEST'].fields_by_name['webhook_url']._serialized_options = b'\272H\032r\030\030\200\0042\023^[^\\x00-\\x1F\\x7F]*$'
+  _globals['_CREATEAPPREQUEST'].fields_by_name['webhook_url']._serialized_options = b'\272H\032r\030\030\200\0042\023^[^\\x00-\\x1F\\x7F]*$\270\273\030\001'
   _globals['_CREATEAPPRESPONSE'].fields_by_name['webhook_secret']._loaded_options = None
   _globals['_CREATEAPPRESPONSE'].fields_by_name['webhook_secret']._serialized_options = b'\270\273\030\001'
+  _globals['_PUTAPPLIMITSREQUEST'].fields_by_name['app_id']._loaded_options = None
+  _globals['_PUTAPPLIMITSREQUEST'].fields_by_name['app_id']._serialized_options = b'\272H\031r\0272\025^[A-Za-z0-9_-]{1,64}$'
+  _globals['_PUTAPPLIMITSREQUEST'].fields_by_name['limits']._loaded_options = None
+  _globals['_PUTAPPLIMITSREQUEST'].fields_by_name['limits']._serialized_options = b'\272H\003\310\001\001'
   _globals['_CREATEMERCHANTREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_CREATEMERCHANTREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\031r\0272\025^[A-Za-z0-9_-]{1,64}$'
   _globals['_CREATEMERCHANTREQUEST'].fields_by_name['app_id']._loaded_options = None
@@ -68,29 +72,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEPRODUCTREQUEST'].fields_by_name['tools']._loaded_options = None
   _globals['_CREATEPRODUCTREQUEST'].fields_by_name['tools']._serialized_options = b'\272H\022\222\001\017\010\001\020\020\030\001\"\007\202\001\004\020\001 \000'
   _globals['_CREATEPRODUCTREQUEST'].fields_by_name['expiry_seconds']._loaded_options = None
-  _globals['_CREATEPRODUCTREQUEST'].fields_by_name['expiry_seconds']._serialized_options = b'\272H\t\032\007\030\200\232\236\001(<'
+  _globals['_CREATEPRODUCTREQUEST'].fields_by_name['expiry_seconds']._serialized_options = b'\272H\t\032\007\030\200\232\236\001(\001'
   _globals['_CREATEPRODUCTREQUEST'].fields_by_name['app_ids']._loaded_options = None
   _globals['_CREATEPRODUCTREQUEST'].fields_by_name['app_ids']._serialized_options = b'\272H%\222\001\"\010\001\020\200\002\030\001\"\031r\0272\025^[A-Za-z0-9_-]{1,64}$'
   _globals['_CREATEPRODUCTREQUEST']._loaded_options = None
   _globals['_CREATEPRODUCTREQUEST']._serialized_options = b'\272H\210\001\032\205\001\n\027recharge_not_by_balance\0223a recharge cannot be paid from the balance it fills\0325this.type != 2 || !this.tools.exists(tool, tool == 2)'
   _globals['_TRADEOPSSERVICE'].methods_by_name['CreateApp']._loaded_options = None
   _globals['_TRADEOPSSERVICE'].methods_by_name['CreateApp']._serialized_options = b'\262\273\030\021\n\napp.create\022\001\002 \003'
+  _globals['_TRADEOPSSERVICE'].methods_by_name['PutAppLimits']._loaded_options = None
+  _globals['_TRADEOPSSERVICE'].methods_by_name['PutAppLimits']._serialized_options = b'\262\273\030\035\n\016app_limits.put\022\001\002\032\006app_id \002'
   _globals['_TRADEOPSSERVICE'].methods_by_name['CreateMerchant']._loaded_options = None
   _globals['_TRADEOPSSERVICE'].methods_by_name['CreateMerchant']._serialized_options = b'\262\273\030\036\n\017merchant.create\022\001\002\032\006app_id \003'
   _globals['_TRADEOPSSERVICE'].methods_by_name['CreateProduct']._loaded_options = None
   _globals['_TRADEOPSSERVICE'].methods_by_name['CreateProduct']._serialized_options = b'\262\273\030#\n\016product.create\022\001\002\032\014product_code \003'
   _globals['_CREATEAPPREQUEST']._serialized_start=186
-  _globals['_CREATEAPPREQUEST']._serialized_end=515
-  _globals['_CREATEAPPRESPONSE']._serialized_start=517
-  _globals['_CREATEAPPRESPONSE']._serialized_end=622
-  _globals['_CREATEMERCHANTREQUEST']._serialized_start=625
-  _globals['_CREATEMERCHANTREQUEST']._serialized_end=938
-  _globals['_CREATEMERCHANTRESPONSE']._serialized_start=940
-  _globals['_CREATEMERCHANTRESPONSE']._serialized_end=1020
-  _globals['_CREATEPRODUCTREQUEST']._serialized_start=1023
-  _globals['_CREATEPRODUCTREQUEST']._serialized_end=1615
-  _globals['_CREATEPRODUCTRESPONSE']._serialized_start=1617
-  _globals['_CREATEPRODUCTRESPONSE']._serialized_end=1693
-  _globals['_TRADEOPSSERVICE']._serialized_start=1696
-  _globals['_TRADEOPSSERVICE']._serialized_end=2100
+  _globals['_CREATEAPPREQUEST']._serialized_end=519
+  _globals['_CREATEAPPRESPONSE']._serialized_start=521
+  _globals['_CREATEAPPRESPONSE']._serialized_end=626
+  _globals['_PUTAPPLIMITSREQUEST']._serialized_start=629
+  _globals['_PUTAPPLIMITSREQUEST']._serialized_end=764
+  _globals['_PUTAPPLIMITSRESPONSE']._serialized_start=766
+  _globals['_PUTAPPLIMITSRESPONSE']._serialized_end=841
+  _globals['_CREATEMERCHANTREQUEST']._serialized_start=844
+  _globals['_CREATEMERCHANTREQUEST']._serialized_end=1157
+  _globals['_CREATEMERCHANTRESPONSE']._serialized_start=1159
+  _globals['_CREATEMERCHANTRESPONSE']._serialized_end=1239
+  _globals['_CREATEPRODUCTREQUEST']._serialized_start=1242
+  _globals['_CREATEPRODUCTREQUEST']._serialized_end=1834
+  _globals['_CREATEPRODUCTRESPONSE']._serialized_start=1836
+  _globals['_CREATEPRODUCTRESPONSE']._serialized_end=1912
+  _globals['_TRADEOPSSERVICE']._serialized_start=1915
+  _globals['_TRADEOPSSERVICE']._serialized_end=2450
 # @@protoc_insertion_point(module_scope)

@@ -91,6 +91,58 @@ class CreateAppResponse(_message.Message):
 Global___CreateAppResponse: _TypeAlias = CreateAppResponse  # noqa: Y015
 
 @_typing.final
+class PutAppLimitsRequest(_message.Message):
+    """Request of `PutAppLimits`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_ID_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    app_id: _builtins.str
+    """Required. The app they hold for."""
+    @_builtins.property
+    def limits(self) -> _setup_pb2.AppLimits:
+        """Required."""
+
+    def __init__(
+        self,
+        *,
+        app_id: _builtins.str = ...,
+        limits: _setup_pb2.AppLimits | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_id", b"app_id", "limits", b"limits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutAppLimitsRequest: _TypeAlias = PutAppLimitsRequest  # noqa: Y015
+
+@_typing.final
+class PutAppLimitsResponse(_message.Message):
+    """Response of `PutAppLimits`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMITS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def limits(self) -> _setup_pb2.AppLimits:
+        """The limits as they are now."""
+
+    def __init__(
+        self,
+        *,
+        limits: _setup_pb2.AppLimits | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutAppLimitsResponse: _TypeAlias = PutAppLimitsResponse  # noqa: Y015
+
+@_typing.final
 class CreateMerchantRequest(_message.Message):
     """Request of `CreateMerchant`."""
 
@@ -178,7 +230,7 @@ class CreateProductRequest(_message.Message):
     name: _builtins.str
     """Required. For people. No control characters."""
     expiry_seconds: _builtins.int
-    """Required. 60 seconds to 30 days."""
+    """Required. 1 second to 30 days."""
     @_builtins.property
     def tools(self) -> _containers.RepeatedScalarFieldContainer[_kinds_pb2.Tool.ValueType]:
         """Required. Ways to pay, the preferred first. A recharge cannot be paid by balance."""

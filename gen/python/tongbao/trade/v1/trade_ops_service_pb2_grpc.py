@@ -44,6 +44,11 @@ class TradeOpsServiceStub:
                 request_serializer=tongbao_dot_trade_dot_v1_dot_trade__ops__service__pb2.CreateAppRequest.SerializeToString,
                 response_deserializer=tongbao_dot_trade_dot_v1_dot_trade__ops__service__pb2.CreateAppResponse.FromString,
                 _registered_method=True)
+        self.PutAppLimits = channel.unary_unary(
+                '/tongbao.trade.v1.TradeOpsService/PutAppLimits',
+                request_serializer=tongbao_dot_trade_dot_v1_dot_trade__ops__service__pb2.PutAppLimitsRequest.SerializeToString,
+                response_deserializer=tongbao_dot_trade_dot_v1_dot_trade__ops__service__pb2.PutAppLimitsResponse.FromString,
+                _registered_method=True)
         self.CreateMerchant = channel.unary_unary(
                 '/tongbao.trade.v1.TradeOpsService/CreateMerchant',
                 request_serializer=tongbao_dot_trade_dot_v1_dot_trade__ops__service__pb2.CreateMerchantRequest.SerializeToString,
@@ -69,6 +74,17 @@ class TradeOpsServiceServicer:
 
         Fails, in this order of precedence, with `REQUEST_REUSED`, `WEBHOOK_URL_REFUSED`,
         `PUBLIC_KEY_INVALID`, `BUSINESS_CODE_TAKEN`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutAppLimits(self, request, context):
+        """Sets how much an app may ask of one process of ours: the limits as they are given replace
+        those before, within five seconds everywhere. An app without any has those of the
+        platform's settings. Repeating it changes nothing.
+
+        Fails with `APP_NOT_FOUND`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -102,6 +118,11 @@ def add_TradeOpsServiceServicer_to_server(servicer, server):
                     servicer.CreateApp,
                     request_deserializer=tongbao_dot_trade_dot_v1_dot_trade__ops__service__pb2.CreateAppRequest.FromString,
                     response_serializer=tongbao_dot_trade_dot_v1_dot_trade__ops__service__pb2.CreateAppResponse.SerializeToString,
+            ),
+            'PutAppLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutAppLimits,
+                    request_deserializer=tongbao_dot_trade_dot_v1_dot_trade__ops__service__pb2.PutAppLimitsRequest.FromString,
+                    response_serializer=tongbao_dot_trade_dot_v1_dot_trade__ops__service__pb2.PutAppLimitsResponse.SerializeToString,
             ),
             'CreateMerchant': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateMerchant,
@@ -146,6 +167,33 @@ class TradeOpsService:
             '/tongbao.trade.v1.TradeOpsService/CreateApp',
             tongbao_dot_trade_dot_v1_dot_trade__ops__service__pb2.CreateAppRequest.SerializeToString,
             tongbao_dot_trade_dot_v1_dot_trade__ops__service__pb2.CreateAppResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutAppLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tongbao.trade.v1.TradeOpsService/PutAppLimits',
+            tongbao_dot_trade_dot_v1_dot_trade__ops__service__pb2.PutAppLimitsRequest.SerializeToString,
+            tongbao_dot_trade_dot_v1_dot_trade__ops__service__pb2.PutAppLimitsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,6 +27,13 @@ class TradeOpsServiceStub:
     Fails, in this order of precedence, with `REQUEST_REUSED`, `WEBHOOK_URL_REFUSED`,
     `PUBLIC_KEY_INVALID`, `BUSINESS_CODE_TAKEN`.
     """
+    PutAppLimits: _aio.UnaryUnaryMultiCallable[_trade_ops_service_pb2.PutAppLimitsRequest, _trade_ops_service_pb2.PutAppLimitsResponse]
+    """Sets how much an app may ask of one process of ours: the limits as they are given replace
+    those before, within five seconds everywhere. An app without any has those of the
+    platform's settings. Repeating it changes nothing.
+
+    Fails with `APP_NOT_FOUND`.
+    """
     CreateMerchant: _aio.UnaryUnaryMultiCallable[_trade_ops_service_pb2.CreateMerchantRequest, _trade_ops_service_pb2.CreateMerchantResponse]
     """Admits a merchant of an app and opens its ledger accounts; it can be owed money when
     this returns.
@@ -59,6 +66,19 @@ class TradeOpsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Fails, in this order of precedence, with `REQUEST_REUSED`, `WEBHOOK_URL_REFUSED`,
         `PUBLIC_KEY_INVALID`, `BUSINESS_CODE_TAKEN`.
+        """
+
+    @_abc_1.abstractmethod
+    def PutAppLimits(
+        self,
+        request: _trade_ops_service_pb2.PutAppLimitsRequest,
+        context: _aio.ServicerContext[_trade_ops_service_pb2.PutAppLimitsRequest, _abc.Awaitable[_trade_ops_service_pb2.PutAppLimitsResponse]],
+    ) -> _abc.Awaitable[_trade_ops_service_pb2.PutAppLimitsResponse]:
+        """Sets how much an app may ask of one process of ours: the limits as they are given replace
+        those before, within five seconds everywhere. An app without any has those of the
+        platform's settings. Repeating it changes nothing.
+
+        Fails with `APP_NOT_FOUND`.
         """
 
     @_abc_1.abstractmethod

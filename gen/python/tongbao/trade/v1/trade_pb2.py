@@ -25,27 +25,36 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tongbao.common.v1 import kinds_pb2 as tongbao_dot_common_dot_v1_dot_kinds__pb2
 from tongbao.common.v1 import money_pb2 as tongbao_dot_common_dot_v1_dot_money__pb2
+from tongbao.common.v1 import options_pb2 as tongbao_dot_common_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctongbao/trade/v1/trade.proto\x12\x10tongbao.trade.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtongbao/common/v1/kinds.proto\x1a\x1dtongbao/common/v1/money.proto\"\xe6\x06\n\x05Trade\x12\x19\n\x08trade_no\x18\x01 \x01(\tR\x07tradeNo\x12\x15\n\x06\x61pp_id\x18\x02 \x01(\tR\x05\x61ppId\x12#\n\rbusiness_code\x18\x03 \x01(\tR\x0c\x62usinessCode\x12\x19\n\x08order_no\x18\x04 \x01(\tR\x07orderNo\x12\x19\n\x08trace_no\x18\x05 \x01(\tR\x07traceNo\x12\x30\n\x04type\x18\x06 \x01(\x0e\x32\x1c.tongbao.common.v1.TradeTypeR\x04type\x12!\n\x0cproduct_code\x18\x07 \x01(\tR\x0bproductCode\x12\x1f\n\x0bmerchant_id\x18\x08 \x01(\tR\nmerchantId\x12\x17\n\x07user_no\x18\t \x01(\tR\x06userNo\x12\x30\n\x06\x61mount\x18\n \x01(\x0b\x32\x18.tongbao.common.v1.MoneyR\x06\x61mount\x12\x41\n\x0frefunded_amount\x18\x0b \x01(\x0b\x32\x18.tongbao.common.v1.MoneyR\x0erefundedAmount\x12\x18\n\x07subject\x18\x0c \x01(\tR\x07subject\x12\x33\n\x05state\x18\r \x01(\x0e\x32\x1d.tongbao.trade.v1.Trade.StateR\x05state\x12\x18\n\x07version\x18\x0e \x01(\x03R\x07version\x12\x1d\n\npayment_no\x18\x0f \x01(\tR\tpaymentNo\x12;\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12;\n\x0b\x65xpire_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\"\x8c\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_CREATED\x10\x01\x12\x10\n\x0cSTATE_PAYING\x10\x02\x12\x0e\n\nSTATE_PAID\x10\x03\x12\x13\n\x0fSTATE_COMPLETED\x10\x04\x12\x10\n\x0cSTATE_CLOSED\x10\x05\x12\x10\n\x0cSTATE_REVIEW\x10\x06\"\xee\x02\n\x0bPaymentView\x12\x1d\n\npayment_no\x18\x01 \x01(\tR\tpaymentNo\x12+\n\x04tool\x18\x02 \x01(\x0e\x32\x17.tongbao.common.v1.ToolR\x04tool\x12\x39\n\x05state\x18\x03 \x01(\x0e\x32#.tongbao.trade.v1.PaymentView.StateR\x05state\x12\x30\n\x06\x61\x63tion\x18\x04 \x01(\x0b\x32\x18.tongbao.trade.v1.ActionR\x06\x61\x63tion\x12%\n\x0e\x66\x61ilure_reason\x18\x05 \x01(\tR\rfailureReason\"\x7f\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10STATE_PROCESSING\x10\x01\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03\x12\x10\n\x0cSTATE_CLOSED\x10\x04\x12\x10\n\x0cSTATE_REVIEW\x10\x05\"!\n\x06\x41\x63tion\x12\x17\n\x07qr_code\x18\x01 \x01(\tR\x06qrCode\"\xab\x04\n\x06Refund\x12\x1b\n\trefund_no\x18\x01 \x01(\tR\x08refundNo\x12&\n\x0frefund_order_no\x18\x02 \x01(\tR\rrefundOrderNo\x12\x19\n\x08trade_no\x18\x03 \x01(\tR\x07tradeNo\x12\x19\n\x08trace_no\x18\x04 \x01(\tR\x07traceNo\x12\x30\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x18.tongbao.common.v1.MoneyR\x06\x61mount\x12\x14\n\x05\x63\x61use\x18\x06 \x01(\tR\x05\x63\x61use\x12\x34\n\x05state\x18\x07 \x01(\x0e\x32\x1e.tongbao.trade.v1.Refund.StateR\x05state\x12\x18\n\x07version\x18\x08 \x01(\x03R\x07version\x12%\n\x0e\x66\x61ilure_reason\x18\t \x01(\tR\rfailureReason\x12;\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\"m\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10STATE_PROCESSING\x10\x01\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03\x12\x10\n\x0cSTATE_REVIEW\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctongbao/trade/v1/trade.proto\x12\x10tongbao.trade.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtongbao/common/v1/kinds.proto\x1a\x1dtongbao/common/v1/money.proto\x1a\x1ftongbao/common/v1/options.proto\"\xf2\x06\n\x05Trade\x12\x19\n\x08trade_no\x18\x01 \x01(\tR\x07tradeNo\x12\x15\n\x06\x61pp_id\x18\x02 \x01(\tR\x05\x61ppId\x12#\n\rbusiness_code\x18\x03 \x01(\tR\x0c\x62usinessCode\x12\x19\n\x08order_no\x18\x04 \x01(\tR\x07orderNo\x12\x19\n\x08trace_no\x18\x05 \x01(\tR\x07traceNo\x12\x30\n\x04type\x18\x06 \x01(\x0e\x32\x1c.tongbao.common.v1.TradeTypeR\x04type\x12!\n\x0cproduct_code\x18\x07 \x01(\tR\x0bproductCode\x12\x1f\n\x0bmerchant_id\x18\x08 \x01(\tR\nmerchantId\x12\x1d\n\x07user_no\x18\t \x01(\tB\x04\xb8\xbb\x18\x02R\x06userNo\x12\x30\n\x06\x61mount\x18\n \x01(\x0b\x32\x18.tongbao.common.v1.MoneyR\x06\x61mount\x12\x41\n\x0frefunded_amount\x18\x0b \x01(\x0b\x32\x18.tongbao.common.v1.MoneyR\x0erefundedAmount\x12\x1e\n\x07subject\x18\x0c \x01(\tB\x04\xb8\xbb\x18\x03R\x07subject\x12\x33\n\x05state\x18\r \x01(\x0e\x32\x1d.tongbao.trade.v1.Trade.StateR\x05state\x12\x18\n\x07version\x18\x0e \x01(\x03R\x07version\x12\x1d\n\npayment_no\x18\x0f \x01(\tR\tpaymentNo\x12;\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12;\n\x0b\x65xpire_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\"\x8c\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_CREATED\x10\x01\x12\x10\n\x0cSTATE_PAYING\x10\x02\x12\x0e\n\nSTATE_PAID\x10\x03\x12\x13\n\x0fSTATE_COMPLETED\x10\x04\x12\x10\n\x0cSTATE_CLOSED\x10\x05\x12\x10\n\x0cSTATE_REVIEW\x10\x06\"\xee\x02\n\x0bPaymentView\x12\x1d\n\npayment_no\x18\x01 \x01(\tR\tpaymentNo\x12+\n\x04tool\x18\x02 \x01(\x0e\x32\x17.tongbao.common.v1.ToolR\x04tool\x12\x39\n\x05state\x18\x03 \x01(\x0e\x32#.tongbao.trade.v1.PaymentView.StateR\x05state\x12\x30\n\x06\x61\x63tion\x18\x04 \x01(\x0b\x32\x18.tongbao.trade.v1.ActionR\x06\x61\x63tion\x12%\n\x0e\x66\x61ilure_reason\x18\x05 \x01(\tR\rfailureReason\"\x7f\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10STATE_PROCESSING\x10\x01\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03\x12\x10\n\x0cSTATE_CLOSED\x10\x04\x12\x10\n\x0cSTATE_REVIEW\x10\x05\"\'\n\x06\x41\x63tion\x12\x1d\n\x07qr_code\x18\x01 \x01(\tB\x04\xb8\xbb\x18\x01R\x06qrCode\"\xb1\x04\n\x06Refund\x12\x1b\n\trefund_no\x18\x01 \x01(\tR\x08refundNo\x12&\n\x0frefund_order_no\x18\x02 \x01(\tR\rrefundOrderNo\x12\x19\n\x08trade_no\x18\x03 \x01(\tR\x07tradeNo\x12\x19\n\x08trace_no\x18\x04 \x01(\tR\x07traceNo\x12\x30\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x18.tongbao.common.v1.MoneyR\x06\x61mount\x12\x1a\n\x05\x63\x61use\x18\x06 \x01(\tB\x04\xb8\xbb\x18\x03R\x05\x63\x61use\x12\x34\n\x05state\x18\x07 \x01(\x0e\x32\x1e.tongbao.trade.v1.Refund.StateR\x05state\x12\x18\n\x07version\x18\x08 \x01(\x03R\x07version\x12%\n\x0e\x66\x61ilure_reason\x18\t \x01(\tR\rfailureReason\x12;\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\"m\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10STATE_PROCESSING\x10\x01\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03\x12\x10\n\x0cSTATE_REVIEW\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tongbao.trade.v1.trade_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TRADE']._serialized_start=146
-  _globals['_TRADE']._serialized_end=1016
-  _globals['_TRADE_STATE']._serialized_start=876
-  _globals['_TRADE_STATE']._serialized_end=1016
-  _globals['_PAYMENTVIEW']._serialized_start=1019
-  _globals['_PAYMENTVIEW']._serialized_end=1385
-  _globals['_PAYMENTVIEW_STATE']._serialized_start=1258
-  _globals['_PAYMENTVIEW_STATE']._serialized_end=1385
-  _globals['_ACTION']._serialized_start=1387
-  _globals['_ACTION']._serialized_end=1420
-  _globals['_REFUND']._serialized_start=1423
-  _globals['_REFUND']._serialized_end=1978
-  _globals['_REFUND_STATE']._serialized_start=1869
-  _globals['_REFUND_STATE']._serialized_end=1978
+  _globals['_TRADE'].fields_by_name['user_no']._loaded_options = None
+  _globals['_TRADE'].fields_by_name['user_no']._serialized_options = b'\270\273\030\002'
+  _globals['_TRADE'].fields_by_name['subject']._loaded_options = None
+  _globals['_TRADE'].fields_by_name['subject']._serialized_options = b'\270\273\030\003'
+  _globals['_ACTION'].fields_by_name['qr_code']._loaded_options = None
+  _globals['_ACTION'].fields_by_name['qr_code']._serialized_options = b'\270\273\030\001'
+  _globals['_REFUND'].fields_by_name['cause']._loaded_options = None
+  _globals['_REFUND'].fields_by_name['cause']._serialized_options = b'\270\273\030\003'
+  _globals['_TRADE']._serialized_start=179
+  _globals['_TRADE']._serialized_end=1061
+  _globals['_TRADE_STATE']._serialized_start=921
+  _globals['_TRADE_STATE']._serialized_end=1061
+  _globals['_PAYMENTVIEW']._serialized_start=1064
+  _globals['_PAYMENTVIEW']._serialized_end=1430
+  _globals['_PAYMENTVIEW_STATE']._serialized_start=1303
+  _globals['_PAYMENTVIEW_STATE']._serialized_end=1430
+  _globals['_ACTION']._serialized_start=1432
+  _globals['_ACTION']._serialized_end=1471
+  _globals['_REFUND']._serialized_start=1474
+  _globals['_REFUND']._serialized_end=2035
+  _globals['_REFUND_STATE']._serialized_start=1926
+  _globals['_REFUND_STATE']._serialized_end=2035
 # @@protoc_insertion_point(module_scope)

@@ -133,7 +133,7 @@ class Trade(_message.Message):
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """No payment is begun after this moment."""
+        """No payment is begun after this moment; what is not paid then is closed."""
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from tongbao.common.v1 import item_pb2 as _item_pb2
 from tongbao.common.v1 import kinds_pb2 as _kinds_pb2
@@ -338,12 +339,18 @@ Global___BatchPayTradesResponse: _TypeAlias = BatchPayTradesResponse  # noqa: Y0
 
 @_typing.final
 class PayTradeResult(_message.Message):
-    """How one item of `BatchPayTrades` went."""
+    """How one item of `BatchPayTrades` or `StreamPayTrades` went."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STATUS_FIELD_NUMBER: _builtins.int
     RESPONSE_FIELD_NUMBER: _builtins.int
+    ITEM_ID_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    item_id: _builtins.str
+    """The item of a stream that this answers; empty in a batch, where the order says it."""
+    replayed: _builtins.bool
+    """True when the item was seen before and nothing was done."""
     @_builtins.property
     def status(self) -> _item_pb2.ItemStatus:
         """Absent when it went well."""
@@ -357,14 +364,94 @@ class PayTradeResult(_message.Message):
         *,
         status: _item_pb2.ItemStatus | None = ...,
         response: Global___PayTradeResponse | None = ...,
+        item_id: _builtins.str = ...,
+        replayed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["response", b"response", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_id", b"item_id", "replayed", b"replayed", "response", b"response", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PayTradeResult: _TypeAlias = PayTradeResult  # noqa: Y015
+
+@_typing.final
+class StreamPayTradesRequest(_message.Message):
+    """Pack of items for `StreamPayTrades`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___PayTradeItem]:
+        """Required. 1 to 512."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___PayTradeItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamPayTradesRequest: _TypeAlias = StreamPayTradesRequest  # noqa: Y015
+
+@_typing.final
+class StreamPayTradesResponse(_message.Message):
+    """Pack of results of `StreamPayTrades`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___PayTradeResult]:
+        """Of any items that were sent. Empty: the service drains, send nothing more on this stream."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___PayTradeResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamPayTradesResponse: _TypeAlias = StreamPayTradesResponse  # noqa: Y015
+
+@_typing.final
+class PayTradeItem(_message.Message):
+    """One item of `StreamPayTrades`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    item_id: _builtins.str
+    """Required. Chosen by the caller, unique among what waits on the stream: 1-64 of
+    `[A-Za-z0-9_-]`.
+    """
+    @_builtins.property
+    def request(self) -> Global___PayTradeRequest:
+        """Required."""
+
+    def __init__(
+        self,
+        *,
+        item_id: _builtins.str = ...,
+        request: Global___PayTradeRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_id", b"item_id", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PayTradeItem: _TypeAlias = PayTradeItem  # noqa: Y015
 
 @_typing.final
 class GetTradeRequest(_message.Message):
@@ -423,6 +510,64 @@ class GetTradeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetTradeResponse: _TypeAlias = GetTradeResponse  # noqa: Y015
+
+@_typing.final
+class CloseTradeRequest(_message.Message):
+    """Request of `CloseTrade`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRADE_NO_FIELD_NUMBER: _builtins.int
+    ORDER_NO_FIELD_NUMBER: _builtins.int
+    trade_no: _builtins.str
+    """By the server's number."""
+    order_no: _builtins.str
+    """By the caller's number."""
+    def __init__(
+        self,
+        *,
+        trade_no: _builtins.str = ...,
+        order_no: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "order_no", b"order_no", "trade_no", b"trade_no"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "order_no", b"order_no", "trade_no", b"trade_no"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_key: _TypeAlias = _typing.Literal["trade_no", "order_no"]  # noqa: Y015
+    _WhichOneofArgType_key: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_key) -> _WhichOneofReturnType_key | None: ...
+
+Global___CloseTradeRequest: _TypeAlias = CloseTradeRequest  # noqa: Y015
+
+@_typing.final
+class CloseTradeResponse(_message.Message):
+    """Response of `CloseTrade`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRADE_FIELD_NUMBER: _builtins.int
+    PAYMENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def trade(self) -> _trade_pb2.Trade:
+        """The trade as it is now: CLOSED."""
+
+    @_builtins.property
+    def payment(self) -> _trade_pb2.PaymentView:
+        """Its latest try, absent when there was none."""
+
+    def __init__(
+        self,
+        *,
+        trade: _trade_pb2.Trade | None = ...,
+        payment: _trade_pb2.PaymentView | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payment", b"payment", "trade", b"trade"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payment", b"payment", "trade", b"trade"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseTradeResponse: _TypeAlias = CloseTradeResponse  # noqa: Y015
 
 @_typing.final
 class CreateRefundRequest(_message.Message):
@@ -591,3 +736,725 @@ class GetTraceResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetTraceResponse: _TypeAlias = GetTraceResponse  # noqa: Y015
+
+@_typing.final
+class BatchCreateTradesRequest(_message.Message):
+    """Request of `BatchCreateTrades`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___CreateTradeRequest]:
+        """Required. 1 to 512."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___CreateTradeRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCreateTradesRequest: _TypeAlias = BatchCreateTradesRequest  # noqa: Y015
+
+@_typing.final
+class BatchCreateTradesResponse(_message.Message):
+    """Response of `BatchCreateTrades`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___CreateTradeResult]:
+        """One per item, in the same order."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___CreateTradeResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCreateTradesResponse: _TypeAlias = BatchCreateTradesResponse  # noqa: Y015
+
+@_typing.final
+class CreateTradeResult(_message.Message):
+    """How one item of `BatchCreateTrades` or `StreamCreateTrades` went."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    ITEM_ID_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    item_id: _builtins.str
+    """The item of a stream that this answers; empty in a batch, where the order says it."""
+    replayed: _builtins.bool
+    """True when the item was seen before and nothing was done."""
+    @_builtins.property
+    def status(self) -> _item_pb2.ItemStatus:
+        """Absent when it went well."""
+
+    @_builtins.property
+    def response(self) -> Global___CreateTradeResponse:
+        """The answer of CreateTrade; absent when `status` is present."""
+
+    def __init__(
+        self,
+        *,
+        status: _item_pb2.ItemStatus | None = ...,
+        response: Global___CreateTradeResponse | None = ...,
+        item_id: _builtins.str = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_id", b"item_id", "replayed", b"replayed", "response", b"response", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateTradeResult: _TypeAlias = CreateTradeResult  # noqa: Y015
+
+@_typing.final
+class StreamCreateTradesRequest(_message.Message):
+    """Pack of items for `StreamCreateTrades`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___CreateTradeItem]:
+        """Required. 1 to 512."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___CreateTradeItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamCreateTradesRequest: _TypeAlias = StreamCreateTradesRequest  # noqa: Y015
+
+@_typing.final
+class StreamCreateTradesResponse(_message.Message):
+    """Pack of results of `StreamCreateTrades`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___CreateTradeResult]:
+        """Of any items that were sent. Empty: the service drains, send nothing more on this stream."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___CreateTradeResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamCreateTradesResponse: _TypeAlias = StreamCreateTradesResponse  # noqa: Y015
+
+@_typing.final
+class CreateTradeItem(_message.Message):
+    """One item of `StreamCreateTrades`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    item_id: _builtins.str
+    """Required. Chosen by the caller, unique among what waits on the stream: 1-64 of
+    `[A-Za-z0-9_-]`.
+    """
+    @_builtins.property
+    def request(self) -> Global___CreateTradeRequest:
+        """Required."""
+
+    def __init__(
+        self,
+        *,
+        item_id: _builtins.str = ...,
+        request: Global___CreateTradeRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_id", b"item_id", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateTradeItem: _TypeAlias = CreateTradeItem  # noqa: Y015
+
+@_typing.final
+class BatchCreateRefundsRequest(_message.Message):
+    """Request of `BatchCreateRefunds`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___CreateRefundRequest]:
+        """Required. 1 to 512."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___CreateRefundRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCreateRefundsRequest: _TypeAlias = BatchCreateRefundsRequest  # noqa: Y015
+
+@_typing.final
+class BatchCreateRefundsResponse(_message.Message):
+    """Response of `BatchCreateRefunds`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___CreateRefundResult]:
+        """One per item, in the same order."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___CreateRefundResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCreateRefundsResponse: _TypeAlias = BatchCreateRefundsResponse  # noqa: Y015
+
+@_typing.final
+class CreateRefundResult(_message.Message):
+    """How one item of `BatchCreateRefunds` or `StreamCreateRefunds` went."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    ITEM_ID_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    item_id: _builtins.str
+    """The item of a stream that this answers; empty in a batch, where the order says it."""
+    replayed: _builtins.bool
+    """True when the item was seen before and nothing was done."""
+    @_builtins.property
+    def status(self) -> _item_pb2.ItemStatus:
+        """Absent when it went well."""
+
+    @_builtins.property
+    def response(self) -> Global___CreateRefundResponse:
+        """The answer of CreateRefund; absent when `status` is present."""
+
+    def __init__(
+        self,
+        *,
+        status: _item_pb2.ItemStatus | None = ...,
+        response: Global___CreateRefundResponse | None = ...,
+        item_id: _builtins.str = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_id", b"item_id", "replayed", b"replayed", "response", b"response", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateRefundResult: _TypeAlias = CreateRefundResult  # noqa: Y015
+
+@_typing.final
+class StreamCreateRefundsRequest(_message.Message):
+    """Pack of items for `StreamCreateRefunds`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___CreateRefundItem]:
+        """Required. 1 to 512."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___CreateRefundItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamCreateRefundsRequest: _TypeAlias = StreamCreateRefundsRequest  # noqa: Y015
+
+@_typing.final
+class StreamCreateRefundsResponse(_message.Message):
+    """Pack of results of `StreamCreateRefunds`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___CreateRefundResult]:
+        """Of any items that were sent. Empty: the service drains, send nothing more on this stream."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___CreateRefundResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamCreateRefundsResponse: _TypeAlias = StreamCreateRefundsResponse  # noqa: Y015
+
+@_typing.final
+class CreateRefundItem(_message.Message):
+    """One item of `StreamCreateRefunds`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    item_id: _builtins.str
+    """Required. Chosen by the caller, unique among what waits on the stream: 1-64 of
+    `[A-Za-z0-9_-]`.
+    """
+    @_builtins.property
+    def request(self) -> Global___CreateRefundRequest:
+        """Required."""
+
+    def __init__(
+        self,
+        *,
+        item_id: _builtins.str = ...,
+        request: Global___CreateRefundRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_id", b"item_id", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateRefundItem: _TypeAlias = CreateRefundItem  # noqa: Y015
+
+@_typing.final
+class BatchGetTradesRequest(_message.Message):
+    """Request of `BatchGetTrades`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetTradeRequest]:
+        """Required. 1 to 512."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___GetTradeRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetTradesRequest: _TypeAlias = BatchGetTradesRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetTradesResponse(_message.Message):
+    """Response of `BatchGetTrades`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetTradeResult]:
+        """One per item, in the same order."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___GetTradeResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetTradesResponse: _TypeAlias = BatchGetTradesResponse  # noqa: Y015
+
+@_typing.final
+class GetTradeResult(_message.Message):
+    """How one item of `BatchGetTrades` or `StreamGetTrades` went."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    ITEM_ID_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    item_id: _builtins.str
+    """The item of a stream that this answers; empty in a batch, where the order says it."""
+    replayed: _builtins.bool
+    """True when the item was seen before and nothing was done."""
+    @_builtins.property
+    def status(self) -> _item_pb2.ItemStatus:
+        """Absent when it went well."""
+
+    @_builtins.property
+    def response(self) -> Global___GetTradeResponse:
+        """The answer of GetTrade; absent when `status` is present."""
+
+    def __init__(
+        self,
+        *,
+        status: _item_pb2.ItemStatus | None = ...,
+        response: Global___GetTradeResponse | None = ...,
+        item_id: _builtins.str = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_id", b"item_id", "replayed", b"replayed", "response", b"response", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTradeResult: _TypeAlias = GetTradeResult  # noqa: Y015
+
+@_typing.final
+class StreamGetTradesRequest(_message.Message):
+    """Pack of items for `StreamGetTrades`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetTradeItem]:
+        """Required. 1 to 512."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___GetTradeItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamGetTradesRequest: _TypeAlias = StreamGetTradesRequest  # noqa: Y015
+
+@_typing.final
+class StreamGetTradesResponse(_message.Message):
+    """Pack of results of `StreamGetTrades`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetTradeResult]:
+        """Of any items that were sent. Empty: the service drains, send nothing more on this stream."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___GetTradeResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamGetTradesResponse: _TypeAlias = StreamGetTradesResponse  # noqa: Y015
+
+@_typing.final
+class GetTradeItem(_message.Message):
+    """One item of `StreamGetTrades`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    item_id: _builtins.str
+    """Required. Chosen by the caller, unique among what waits on the stream: 1-64 of
+    `[A-Za-z0-9_-]`.
+    """
+    @_builtins.property
+    def request(self) -> Global___GetTradeRequest:
+        """Required."""
+
+    def __init__(
+        self,
+        *,
+        item_id: _builtins.str = ...,
+        request: Global___GetTradeRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_id", b"item_id", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTradeItem: _TypeAlias = GetTradeItem  # noqa: Y015
+
+@_typing.final
+class ListTradesRequest(_message.Message):
+    """Request of `ListTrades`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATES_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FROM_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_TO_FIELD_NUMBER: _builtins.int
+    MERCHANT_ID_FIELD_NUMBER: _builtins.int
+    USER_NO_FIELD_NUMBER: _builtins.int
+    PRODUCT_CODE_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    merchant_id: _builtins.str
+    """Of this merchant; empty means all."""
+    user_no: _builtins.str
+    """Of this user; empty means all."""
+    product_code: _builtins.str
+    """Made with this product; empty means all."""
+    type: _kinds_pb2.TradeType.ValueType
+    """For this; unspecified means all."""
+    page_size: _builtins.int
+    """How many on one page at most: 1 to 500; 0 means 50."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before, asked for with the same filters; empty for the first
+    page.
+    """
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[_trade_pb2.Trade.State.ValueType]:
+        """Trades in one of these states; empty means all."""
+
+    @_builtins.property
+    def create_time_from(self) -> _timestamp_pb2.Timestamp:
+        """Made at this moment or later; in the years 2000 to 2099."""
+
+    @_builtins.property
+    def create_time_to(self) -> _timestamp_pb2.Timestamp:
+        """Made before this moment; in the years 2000 to 2099."""
+
+    def __init__(
+        self,
+        *,
+        states: _abc.Iterable[_trade_pb2.Trade.State.ValueType] | None = ...,
+        create_time_from: _timestamp_pb2.Timestamp | None = ...,
+        create_time_to: _timestamp_pb2.Timestamp | None = ...,
+        merchant_id: _builtins.str = ...,
+        user_no: _builtins.str = ...,
+        product_code: _builtins.str = ...,
+        type: _kinds_pb2.TradeType.ValueType = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time_from", b"create_time_from", "create_time_to", b"create_time_to"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time_from", b"create_time_from", "create_time_to", b"create_time_to", "merchant_id", b"merchant_id", "page_size", b"page_size", "page_token", b"page_token", "product_code", b"product_code", "states", b"states", "type", b"type", "user_no", b"user_no"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTradesRequest: _TypeAlias = ListTradesRequest  # noqa: Y015
+
+@_typing.final
+class ListTradesResponse(_message.Message):
+    """Response of `ListTrades`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRADES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Leads to the next page; empty after the last one."""
+    @_builtins.property
+    def trades(self) -> _containers.RepeatedCompositeFieldContainer[_trade_pb2.Trade]:
+        """The newest first."""
+
+    def __init__(
+        self,
+        *,
+        trades: _abc.Iterable[_trade_pb2.Trade] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "trades", b"trades"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTradesResponse: _TypeAlias = ListTradesResponse  # noqa: Y015
+
+@_typing.final
+class ListRefundsRequest(_message.Message):
+    """Request of `ListRefunds`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRADE_NO_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FROM_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_TO_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    trade_no: _builtins.str
+    """Of this trade; empty means of all trades of the app."""
+    page_size: _builtins.int
+    """How many on one page at most: 1 to 500; 0 means 50."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before, asked for with the same filters; empty for the first
+    page.
+    """
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[_trade_pb2.Refund.State.ValueType]:
+        """Refunds in one of these states; empty means all."""
+
+    @_builtins.property
+    def create_time_from(self) -> _timestamp_pb2.Timestamp:
+        """Made at this moment or later; in the years 2000 to 2099."""
+
+    @_builtins.property
+    def create_time_to(self) -> _timestamp_pb2.Timestamp:
+        """Made before this moment; in the years 2000 to 2099."""
+
+    def __init__(
+        self,
+        *,
+        trade_no: _builtins.str = ...,
+        states: _abc.Iterable[_trade_pb2.Refund.State.ValueType] | None = ...,
+        create_time_from: _timestamp_pb2.Timestamp | None = ...,
+        create_time_to: _timestamp_pb2.Timestamp | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time_from", b"create_time_from", "create_time_to", b"create_time_to"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time_from", b"create_time_from", "create_time_to", b"create_time_to", "page_size", b"page_size", "page_token", b"page_token", "states", b"states", "trade_no", b"trade_no"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRefundsRequest: _TypeAlias = ListRefundsRequest  # noqa: Y015
+
+@_typing.final
+class ListRefundsResponse(_message.Message):
+    """Response of `ListRefunds`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFUNDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Leads to the next page; empty after the last one."""
+    @_builtins.property
+    def refunds(self) -> _containers.RepeatedCompositeFieldContainer[_trade_pb2.Refund]:
+        """The newest first."""
+
+    def __init__(
+        self,
+        *,
+        refunds: _abc.Iterable[_trade_pb2.Refund] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "refunds", b"refunds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRefundsResponse: _TypeAlias = ListRefundsResponse  # noqa: Y015
+
+@_typing.final
+class WatchTradeRequest(_message.Message):
+    """Request of `WatchTrade`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRADE_NO_FIELD_NUMBER: _builtins.int
+    ORDER_NO_FIELD_NUMBER: _builtins.int
+    AFTER_VERSION_FIELD_NUMBER: _builtins.int
+    trade_no: _builtins.str
+    """By the server's number."""
+    order_no: _builtins.str
+    """By the caller's number."""
+    after_version: _builtins.int
+    """The last version you know: only newer ones are sent. 0 for none."""
+    def __init__(
+        self,
+        *,
+        trade_no: _builtins.str = ...,
+        order_no: _builtins.str = ...,
+        after_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "order_no", b"order_no", "trade_no", b"trade_no"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_version", b"after_version", "key", b"key", "order_no", b"order_no", "trade_no", b"trade_no"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_key: _TypeAlias = _typing.Literal["trade_no", "order_no"]  # noqa: Y015
+    _WhichOneofArgType_key: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_key) -> _WhichOneofReturnType_key | None: ...
+
+Global___WatchTradeRequest: _TypeAlias = WatchTradeRequest  # noqa: Y015
+
+@_typing.final
+class WatchTradeResponse(_message.Message):
+    """Response of `WatchTrade`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRADE_FIELD_NUMBER: _builtins.int
+    PAYMENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def trade(self) -> _trade_pb2.Trade:
+        """The trade as it was at this version."""
+
+    @_builtins.property
+    def payment(self) -> _trade_pb2.PaymentView:
+        """Its latest try, absent when there was none."""
+
+    def __init__(
+        self,
+        *,
+        trade: _trade_pb2.Trade | None = ...,
+        payment: _trade_pb2.PaymentView | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payment", b"payment", "trade", b"trade"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payment", b"payment", "trade", b"trade"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchTradeResponse: _TypeAlias = WatchTradeResponse  # noqa: Y015

@@ -71,6 +71,11 @@ class TradeServiceStub:
                 request_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.GetTradeRequest.SerializeToString,
                 response_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.GetTradeResponse.FromString,
                 _registered_method=True)
+        self.CloseTrade = channel.unary_unary(
+                '/tongbao.trade.v1.TradeService/CloseTrade',
+                request_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.CloseTradeRequest.SerializeToString,
+                response_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.CloseTradeResponse.FromString,
+                _registered_method=True)
         self.CreateRefund = channel.unary_unary(
                 '/tongbao.trade.v1.TradeService/CreateRefund',
                 request_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.CreateRefundRequest.SerializeToString,
@@ -80,6 +85,56 @@ class TradeServiceStub:
                 '/tongbao.trade.v1.TradeService/GetRefund',
                 request_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.GetRefundRequest.SerializeToString,
                 response_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.GetRefundResponse.FromString,
+                _registered_method=True)
+        self.BatchCreateTrades = channel.unary_unary(
+                '/tongbao.trade.v1.TradeService/BatchCreateTrades',
+                request_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.BatchCreateTradesRequest.SerializeToString,
+                response_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.BatchCreateTradesResponse.FromString,
+                _registered_method=True)
+        self.BatchCreateRefunds = channel.unary_unary(
+                '/tongbao.trade.v1.TradeService/BatchCreateRefunds',
+                request_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.BatchCreateRefundsRequest.SerializeToString,
+                response_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.BatchCreateRefundsResponse.FromString,
+                _registered_method=True)
+        self.BatchGetTrades = channel.unary_unary(
+                '/tongbao.trade.v1.TradeService/BatchGetTrades',
+                request_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.BatchGetTradesRequest.SerializeToString,
+                response_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.BatchGetTradesResponse.FromString,
+                _registered_method=True)
+        self.StreamCreateTrades = channel.stream_stream(
+                '/tongbao.trade.v1.TradeService/StreamCreateTrades',
+                request_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.StreamCreateTradesRequest.SerializeToString,
+                response_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.StreamCreateTradesResponse.FromString,
+                _registered_method=True)
+        self.StreamPayTrades = channel.stream_stream(
+                '/tongbao.trade.v1.TradeService/StreamPayTrades',
+                request_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.StreamPayTradesRequest.SerializeToString,
+                response_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.StreamPayTradesResponse.FromString,
+                _registered_method=True)
+        self.StreamCreateRefunds = channel.stream_stream(
+                '/tongbao.trade.v1.TradeService/StreamCreateRefunds',
+                request_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.StreamCreateRefundsRequest.SerializeToString,
+                response_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.StreamCreateRefundsResponse.FromString,
+                _registered_method=True)
+        self.StreamGetTrades = channel.stream_stream(
+                '/tongbao.trade.v1.TradeService/StreamGetTrades',
+                request_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.StreamGetTradesRequest.SerializeToString,
+                response_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.StreamGetTradesResponse.FromString,
+                _registered_method=True)
+        self.ListTrades = channel.unary_unary(
+                '/tongbao.trade.v1.TradeService/ListTrades',
+                request_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.ListTradesRequest.SerializeToString,
+                response_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.ListTradesResponse.FromString,
+                _registered_method=True)
+        self.ListRefunds = channel.unary_unary(
+                '/tongbao.trade.v1.TradeService/ListRefunds',
+                request_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.ListRefundsRequest.SerializeToString,
+                response_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.ListRefundsResponse.FromString,
+                _registered_method=True)
+        self.WatchTrade = channel.unary_stream(
+                '/tongbao.trade.v1.TradeService/WatchTrade',
+                request_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.WatchTradeRequest.SerializeToString,
+                response_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.WatchTradeResponse.FromString,
                 _registered_method=True)
         self.GetTrace = channel.unary_unary(
                 '/tongbao.trade.v1.TradeService/GetTrace',
@@ -144,10 +199,11 @@ class TradeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchPayTrades(self, request, context):
-        """PayTrade for many trades in one call. Each item succeeds or fails on its own; results
-        come in the order of the items, when the last of them is known.
+        """PayTrade for many trades in one call. Each item succeeds or fails on its own, also one that
+        breaks its own rules; results come in the order of the items, when the last of them is
+        known or shortly before the deadline.
 
-        Fails as a whole only when the call itself is malformed.
+        Fails as a whole only when it has no items or more than 512.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -157,6 +213,25 @@ class TradeServiceServicer:
         """Returns one trade with its latest payment.
 
         Fails with `TRADE_NOT_FOUND`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseTrade(self, request, context):
+        """Ends a trade that is not paid: nobody can pay it any more.
+
+        It is closed only when its open try, if there is one, was ended at the provider or is
+        certainly unpaid; it stays closed for good. Closing a CLOSED trade returns it, with trailer
+        `idempotent-replayed: true`. A trade that nobody pays until its `expire_time` is closed in
+        the same way without being asked.
+
+        When the provider does not say in time, it fails with `OUTCOME_UNKNOWN`: the trade stays
+        PAYING, it may yet turn out paid, and the platform goes on closing it. Repeat the call, read
+        the trade, or wait for its webhook.
+
+        Fails, in this order of precedence, with `TRADE_NOT_FOUND`, `TRADE_NOT_CLOSABLE`,
+        `PAYER_IS_PAYING`, `OUTCOME_UNKNOWN`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -182,6 +257,119 @@ class TradeServiceServicer:
         """Returns one refund.
 
         Fails with `REFUND_NOT_FOUND`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchCreateTrades(self, request, context):
+        """CreateTrade for many orders in one call, as BatchPayTrades.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchCreateRefunds(self, request, context):
+        """CreateRefund for many refunds in one call, as BatchPayTrades.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetTrades(self, request, context):
+        """GetTrade for many trades in one call, as BatchPayTrades.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamCreateTrades(self, request_iterator, context):
+        """CreateTrade over a stream that stays open, for callers with a steady flow of orders. The
+        other `Stream…` methods work alike.
+
+        You send packs of items, each with an `item_id` of your own; every item is answered by its
+        `item_id` as soon as it has ended, in any order, within 5 seconds as a call without a
+        deadline is. It succeeds or fails on its own, as in BatchPayTrades.
+
+        - 512 items of a stream are worked on at once. What you send beyond that is not read until
+        answers have been taken: your writes wait (flow control), nothing is refused.
+        - Items may be repeated on any stream, under their own numbers.
+        - A pack without results says that the service is about to restart: send nothing more on
+        this stream, end your side, take the answers that are still to come, and go on with a
+        new stream.
+        - When your token has expired, or its key was retired, no more items are read; all that
+        were are answered, then the stream ends with `TOKEN_EXPIRED` or `TOKEN_INVALID`. An item
+        without an answer was not begun, unless the connection broke. Go on with a new token.
+
+        Fails as a whole only so, or when bytes are not a message of the method.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamPayTrades(self, request_iterator, context):
+        """PayTrade over a stream, as StreamCreateTrades. A try that is not final after 5 seconds is
+        answered as PROCESSING, and goes on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamCreateRefunds(self, request_iterator, context):
+        """CreateRefund over a stream, as StreamCreateTrades.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamGetTrades(self, request_iterator, context):
+        """GetTrade over a stream, as StreamCreateTrades.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTrades(self, request, context):
+        """Lists trades of the app, the newest first.
+
+        Pages are stable: a trade is on one page at most, whatever is written meanwhile; trades
+        that are newer than the first page are not on a later one. A page may hold fewer trades
+        than asked for, or none, while `next_page_token` still leads on: only so much is looked at
+        for one page.
+
+        Fails with `PAGE_TOKEN_INVALID`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRefunds(self, request, context):
+        """Lists refunds of the app or of one of its trades, the newest first, as ListTrades.
+
+        Fails with `PAGE_TOKEN_INVALID`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchTrade(self, request, context):
+        """Streams a trade as it changes, until it is paid, completed or closed; then the stream ends
+        with OK.
+
+        The first message is the trade as it is now, unless `after_version` says that you know it;
+        each further one is newer than the one before. Changes that follow each other closely may
+        come as one message: the last of them, never an older one after a newer. A trade under
+        review is not final; the stream goes on.
+
+        It ends with `STREAM_ENDED` (UNAVAILABLE) when the service restarts, when nothing happened
+        for ten minutes, or after its deadline (an hour, unless you bring a shorter one), and with
+        `TOKEN_EXPIRED` or `TOKEN_INVALID` when your token is good no more: call again with
+        `after_version` set to the last version you saw, and nothing is missed.
+
+        An app may have only so many streams open on each process of the service; one more is
+        refused with `TOO_MANY_IN_FLIGHT`.
+
+        Fails with `TRADE_NOT_FOUND`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -230,6 +418,11 @@ def add_TradeServiceServicer_to_server(servicer, server):
                     request_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.GetTradeRequest.FromString,
                     response_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.GetTradeResponse.SerializeToString,
             ),
+            'CloseTrade': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseTrade,
+                    request_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.CloseTradeRequest.FromString,
+                    response_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.CloseTradeResponse.SerializeToString,
+            ),
             'CreateRefund': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateRefund,
                     request_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.CreateRefundRequest.FromString,
@@ -239,6 +432,56 @@ def add_TradeServiceServicer_to_server(servicer, server):
                     servicer.GetRefund,
                     request_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.GetRefundRequest.FromString,
                     response_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.GetRefundResponse.SerializeToString,
+            ),
+            'BatchCreateTrades': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCreateTrades,
+                    request_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.BatchCreateTradesRequest.FromString,
+                    response_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.BatchCreateTradesResponse.SerializeToString,
+            ),
+            'BatchCreateRefunds': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCreateRefunds,
+                    request_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.BatchCreateRefundsRequest.FromString,
+                    response_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.BatchCreateRefundsResponse.SerializeToString,
+            ),
+            'BatchGetTrades': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetTrades,
+                    request_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.BatchGetTradesRequest.FromString,
+                    response_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.BatchGetTradesResponse.SerializeToString,
+            ),
+            'StreamCreateTrades': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamCreateTrades,
+                    request_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.StreamCreateTradesRequest.FromString,
+                    response_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.StreamCreateTradesResponse.SerializeToString,
+            ),
+            'StreamPayTrades': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamPayTrades,
+                    request_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.StreamPayTradesRequest.FromString,
+                    response_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.StreamPayTradesResponse.SerializeToString,
+            ),
+            'StreamCreateRefunds': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamCreateRefunds,
+                    request_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.StreamCreateRefundsRequest.FromString,
+                    response_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.StreamCreateRefundsResponse.SerializeToString,
+            ),
+            'StreamGetTrades': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamGetTrades,
+                    request_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.StreamGetTradesRequest.FromString,
+                    response_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.StreamGetTradesResponse.SerializeToString,
+            ),
+            'ListTrades': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTrades,
+                    request_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.ListTradesRequest.FromString,
+                    response_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.ListTradesResponse.SerializeToString,
+            ),
+            'ListRefunds': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRefunds,
+                    request_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.ListRefundsRequest.FromString,
+                    response_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.ListRefundsResponse.SerializeToString,
+            ),
+            'WatchTrade': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchTrade,
+                    request_deserializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.WatchTradeRequest.FromString,
+                    response_serializer=tongbao_dot_trade_dot_v1_dot_trade__service__pb2.WatchTradeResponse.SerializeToString,
             ),
             'GetTrace': grpc.unary_unary_rpc_method_handler(
                     servicer.GetTrace,
@@ -426,6 +669,33 @@ class TradeService:
             _registered_method=True)
 
     @staticmethod
+    def CloseTrade(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tongbao.trade.v1.TradeService/CloseTrade',
+            tongbao_dot_trade_dot_v1_dot_trade__service__pb2.CloseTradeRequest.SerializeToString,
+            tongbao_dot_trade_dot_v1_dot_trade__service__pb2.CloseTradeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CreateRefund(request,
             target,
             options=(),
@@ -469,6 +739,276 @@ class TradeService:
             '/tongbao.trade.v1.TradeService/GetRefund',
             tongbao_dot_trade_dot_v1_dot_trade__service__pb2.GetRefundRequest.SerializeToString,
             tongbao_dot_trade_dot_v1_dot_trade__service__pb2.GetRefundResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCreateTrades(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tongbao.trade.v1.TradeService/BatchCreateTrades',
+            tongbao_dot_trade_dot_v1_dot_trade__service__pb2.BatchCreateTradesRequest.SerializeToString,
+            tongbao_dot_trade_dot_v1_dot_trade__service__pb2.BatchCreateTradesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCreateRefunds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tongbao.trade.v1.TradeService/BatchCreateRefunds',
+            tongbao_dot_trade_dot_v1_dot_trade__service__pb2.BatchCreateRefundsRequest.SerializeToString,
+            tongbao_dot_trade_dot_v1_dot_trade__service__pb2.BatchCreateRefundsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetTrades(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tongbao.trade.v1.TradeService/BatchGetTrades',
+            tongbao_dot_trade_dot_v1_dot_trade__service__pb2.BatchGetTradesRequest.SerializeToString,
+            tongbao_dot_trade_dot_v1_dot_trade__service__pb2.BatchGetTradesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamCreateTrades(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/tongbao.trade.v1.TradeService/StreamCreateTrades',
+            tongbao_dot_trade_dot_v1_dot_trade__service__pb2.StreamCreateTradesRequest.SerializeToString,
+            tongbao_dot_trade_dot_v1_dot_trade__service__pb2.StreamCreateTradesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamPayTrades(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/tongbao.trade.v1.TradeService/StreamPayTrades',
+            tongbao_dot_trade_dot_v1_dot_trade__service__pb2.StreamPayTradesRequest.SerializeToString,
+            tongbao_dot_trade_dot_v1_dot_trade__service__pb2.StreamPayTradesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamCreateRefunds(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/tongbao.trade.v1.TradeService/StreamCreateRefunds',
+            tongbao_dot_trade_dot_v1_dot_trade__service__pb2.StreamCreateRefundsRequest.SerializeToString,
+            tongbao_dot_trade_dot_v1_dot_trade__service__pb2.StreamCreateRefundsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamGetTrades(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/tongbao.trade.v1.TradeService/StreamGetTrades',
+            tongbao_dot_trade_dot_v1_dot_trade__service__pb2.StreamGetTradesRequest.SerializeToString,
+            tongbao_dot_trade_dot_v1_dot_trade__service__pb2.StreamGetTradesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTrades(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tongbao.trade.v1.TradeService/ListTrades',
+            tongbao_dot_trade_dot_v1_dot_trade__service__pb2.ListTradesRequest.SerializeToString,
+            tongbao_dot_trade_dot_v1_dot_trade__service__pb2.ListTradesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRefunds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tongbao.trade.v1.TradeService/ListRefunds',
+            tongbao_dot_trade_dot_v1_dot_trade__service__pb2.ListRefundsRequest.SerializeToString,
+            tongbao_dot_trade_dot_v1_dot_trade__service__pb2.ListRefundsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchTrade(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tongbao.trade.v1.TradeService/WatchTrade',
+            tongbao_dot_trade_dot_v1_dot_trade__service__pb2.WatchTradeRequest.SerializeToString,
+            tongbao_dot_trade_dot_v1_dot_trade__service__pb2.WatchTradeResponse.FromString,
             options,
             channel_credentials,
             insecure,

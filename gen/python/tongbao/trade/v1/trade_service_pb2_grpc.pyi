@@ -53,15 +53,31 @@ class TradeServiceStub:
     `WALLET_NOT_FOUND`, `TRADE_NOT_PAYABLE`, `TRADE_EXPIRED`, `PAYMENT_IN_PROGRESS`.
     """
     BatchPayTrades: _aio.UnaryUnaryMultiCallable[_trade_service_pb2.BatchPayTradesRequest, _trade_service_pb2.BatchPayTradesResponse]
-    """PayTrade for many trades in one call. Each item succeeds or fails on its own; results
-    come in the order of the items, when the last of them is known.
+    """PayTrade for many trades in one call. Each item succeeds or fails on its own, also one that
+    breaks its own rules; results come in the order of the items, when the last of them is
+    known or shortly before the deadline.
 
-    Fails as a whole only when the call itself is malformed.
+    Fails as a whole only when it has no items or more than 512.
     """
     GetTrade: _aio.UnaryUnaryMultiCallable[_trade_service_pb2.GetTradeRequest, _trade_service_pb2.GetTradeResponse]
     """Returns one trade with its latest payment.
 
     Fails with `TRADE_NOT_FOUND`.
+    """
+    CloseTrade: _aio.UnaryUnaryMultiCallable[_trade_service_pb2.CloseTradeRequest, _trade_service_pb2.CloseTradeResponse]
+    """Ends a trade that is not paid: nobody can pay it any more.
+
+    It is closed only when its open try, if there is one, was ended at the provider or is
+    certainly unpaid; it stays closed for good. Closing a CLOSED trade returns it, with trailer
+    `idempotent-replayed: true`. A trade that nobody pays until its `expire_time` is closed in
+    the same way without being asked.
+
+    When the provider does not say in time, it fails with `OUTCOME_UNKNOWN`: the trade stays
+    PAYING, it may yet turn out paid, and the platform goes on closing it. Repeat the call, read
+    the trade, or wait for its webhook.
+
+    Fails, in this order of precedence, with `TRADE_NOT_FOUND`, `TRADE_NOT_CLOSABLE`,
+    `PAYER_IS_PAYING`, `OUTCOME_UNKNOWN`.
     """
     CreateRefund: _aio.UnaryUnaryMultiCallable[_trade_service_pb2.CreateRefundRequest, _trade_service_pb2.CreateRefundResponse]
     """Gives money of a PAID trade back to its payer, whole or in part, repeatedly up to the
@@ -79,6 +95,74 @@ class TradeServiceStub:
     """Returns one refund.
 
     Fails with `REFUND_NOT_FOUND`.
+    """
+    BatchCreateTrades: _aio.UnaryUnaryMultiCallable[_trade_service_pb2.BatchCreateTradesRequest, _trade_service_pb2.BatchCreateTradesResponse]
+    """CreateTrade for many orders in one call, as BatchPayTrades."""
+    BatchCreateRefunds: _aio.UnaryUnaryMultiCallable[_trade_service_pb2.BatchCreateRefundsRequest, _trade_service_pb2.BatchCreateRefundsResponse]
+    """CreateRefund for many refunds in one call, as BatchPayTrades."""
+    BatchGetTrades: _aio.UnaryUnaryMultiCallable[_trade_service_pb2.BatchGetTradesRequest, _trade_service_pb2.BatchGetTradesResponse]
+    """GetTrade for many trades in one call, as BatchPayTrades."""
+    StreamCreateTrades: _aio.StreamStreamMultiCallable[_trade_service_pb2.StreamCreateTradesRequest, _trade_service_pb2.StreamCreateTradesResponse]
+    """CreateTrade over a stream that stays open, for callers with a steady flow of orders. The
+    other `Stream…` methods work alike.
+
+    You send packs of items, each with an `item_id` of your own; every item is answered by its
+    `item_id` as soon as it has ended, in any order, within 5 seconds as a call without a
+    deadline is. It succeeds or fails on its own, as in BatchPayTrades.
+
+    - 512 items of a stream are worked on at once. What you send beyond that is not read until
+      answers have been taken: your writes wait (flow control), nothing is refused.
+    - Items may be repeated on any stream, under their own numbers.
+    - A pack without results says that the service is about to restart: send nothing more on
+      this stream, end your side, take the answers that are still to come, and go on with a
+      new stream.
+    - When your token has expired, or its key was retired, no more items are read; all that
+      were are answered, then the stream ends with `TOKEN_EXPIRED` or `TOKEN_INVALID`. An item
+      without an answer was not begun, unless the connection broke. Go on with a new token.
+
+    Fails as a whole only so, or when bytes are not a message of the method.
+    """
+    StreamPayTrades: _aio.StreamStreamMultiCallable[_trade_service_pb2.StreamPayTradesRequest, _trade_service_pb2.StreamPayTradesResponse]
+    """PayTrade over a stream, as StreamCreateTrades. A try that is not final after 5 seconds is
+    answered as PROCESSING, and goes on.
+    """
+    StreamCreateRefunds: _aio.StreamStreamMultiCallable[_trade_service_pb2.StreamCreateRefundsRequest, _trade_service_pb2.StreamCreateRefundsResponse]
+    """CreateRefund over a stream, as StreamCreateTrades."""
+    StreamGetTrades: _aio.StreamStreamMultiCallable[_trade_service_pb2.StreamGetTradesRequest, _trade_service_pb2.StreamGetTradesResponse]
+    """GetTrade over a stream, as StreamCreateTrades."""
+    ListTrades: _aio.UnaryUnaryMultiCallable[_trade_service_pb2.ListTradesRequest, _trade_service_pb2.ListTradesResponse]
+    """Lists trades of the app, the newest first.
+
+    Pages are stable: a trade is on one page at most, whatever is written meanwhile; trades
+    that are newer than the first page are not on a later one. A page may hold fewer trades
+    than asked for, or none, while `next_page_token` still leads on: only so much is looked at
+    for one page.
+
+    Fails with `PAGE_TOKEN_INVALID`.
+    """
+    ListRefunds: _aio.UnaryUnaryMultiCallable[_trade_service_pb2.ListRefundsRequest, _trade_service_pb2.ListRefundsResponse]
+    """Lists refunds of the app or of one of its trades, the newest first, as ListTrades.
+
+    Fails with `PAGE_TOKEN_INVALID`.
+    """
+    WatchTrade: _aio.UnaryStreamMultiCallable[_trade_service_pb2.WatchTradeRequest, _trade_service_pb2.WatchTradeResponse]
+    """Streams a trade as it changes, until it is paid, completed or closed; then the stream ends
+    with OK.
+
+    The first message is the trade as it is now, unless `after_version` says that you know it;
+    each further one is newer than the one before. Changes that follow each other closely may
+    come as one message: the last of them, never an older one after a newer. A trade under
+    review is not final; the stream goes on.
+
+    It ends with `STREAM_ENDED` (UNAVAILABLE) when the service restarts, when nothing happened
+    for ten minutes, or after its deadline (an hour, unless you bring a shorter one), and with
+    `TOKEN_EXPIRED` or `TOKEN_INVALID` when your token is good no more: call again with
+    `after_version` set to the last version you saw, and nothing is missed.
+
+    An app may have only so many streams open on each process of the service; one more is
+    refused with `TOO_MANY_IN_FLIGHT`.
+
+    Fails with `TRADE_NOT_FOUND`.
     """
     GetTrace: _aio.UnaryUnaryMultiCallable[_trade_service_pb2.GetTraceRequest, _trade_service_pb2.GetTraceResponse]
     """Returns everything that belongs to a trace number, from all services, in time order.
@@ -156,10 +240,11 @@ class TradeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trade_service_pb2.BatchPayTradesRequest,
         context: _aio.ServicerContext[_trade_service_pb2.BatchPayTradesRequest, _abc.Awaitable[_trade_service_pb2.BatchPayTradesResponse]],
     ) -> _abc.Awaitable[_trade_service_pb2.BatchPayTradesResponse]:
-        """PayTrade for many trades in one call. Each item succeeds or fails on its own; results
-        come in the order of the items, when the last of them is known.
+        """PayTrade for many trades in one call. Each item succeeds or fails on its own, also one that
+        breaks its own rules; results come in the order of the items, when the last of them is
+        known or shortly before the deadline.
 
-        Fails as a whole only when the call itself is malformed.
+        Fails as a whole only when it has no items or more than 512.
         """
 
     @_abc_1.abstractmethod
@@ -171,6 +256,27 @@ class TradeServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns one trade with its latest payment.
 
         Fails with `TRADE_NOT_FOUND`.
+        """
+
+    @_abc_1.abstractmethod
+    def CloseTrade(
+        self,
+        request: _trade_service_pb2.CloseTradeRequest,
+        context: _aio.ServicerContext[_trade_service_pb2.CloseTradeRequest, _abc.Awaitable[_trade_service_pb2.CloseTradeResponse]],
+    ) -> _abc.Awaitable[_trade_service_pb2.CloseTradeResponse]:
+        """Ends a trade that is not paid: nobody can pay it any more.
+
+        It is closed only when its open try, if there is one, was ended at the provider or is
+        certainly unpaid; it stays closed for good. Closing a CLOSED trade returns it, with trailer
+        `idempotent-replayed: true`. A trade that nobody pays until its `expire_time` is closed in
+        the same way without being asked.
+
+        When the provider does not say in time, it fails with `OUTCOME_UNKNOWN`: the trade stays
+        PAYING, it may yet turn out paid, and the platform goes on closing it. Repeat the call, read
+        the trade, or wait for its webhook.
+
+        Fails, in this order of precedence, with `TRADE_NOT_FOUND`, `TRADE_NOT_CLOSABLE`,
+        `PAYER_IS_PAYING`, `OUTCOME_UNKNOWN`.
         """
 
     @_abc_1.abstractmethod
@@ -200,6 +306,134 @@ class TradeServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns one refund.
 
         Fails with `REFUND_NOT_FOUND`.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchCreateTrades(
+        self,
+        request: _trade_service_pb2.BatchCreateTradesRequest,
+        context: _aio.ServicerContext[_trade_service_pb2.BatchCreateTradesRequest, _abc.Awaitable[_trade_service_pb2.BatchCreateTradesResponse]],
+    ) -> _abc.Awaitable[_trade_service_pb2.BatchCreateTradesResponse]:
+        """CreateTrade for many orders in one call, as BatchPayTrades."""
+
+    @_abc_1.abstractmethod
+    def BatchCreateRefunds(
+        self,
+        request: _trade_service_pb2.BatchCreateRefundsRequest,
+        context: _aio.ServicerContext[_trade_service_pb2.BatchCreateRefundsRequest, _abc.Awaitable[_trade_service_pb2.BatchCreateRefundsResponse]],
+    ) -> _abc.Awaitable[_trade_service_pb2.BatchCreateRefundsResponse]:
+        """CreateRefund for many refunds in one call, as BatchPayTrades."""
+
+    @_abc_1.abstractmethod
+    def BatchGetTrades(
+        self,
+        request: _trade_service_pb2.BatchGetTradesRequest,
+        context: _aio.ServicerContext[_trade_service_pb2.BatchGetTradesRequest, _abc.Awaitable[_trade_service_pb2.BatchGetTradesResponse]],
+    ) -> _abc.Awaitable[_trade_service_pb2.BatchGetTradesResponse]:
+        """GetTrade for many trades in one call, as BatchPayTrades."""
+
+    @_abc_1.abstractmethod
+    def StreamCreateTrades(
+        self,
+        request_iterator: _abc.AsyncIterator[_trade_service_pb2.StreamCreateTradesRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_trade_service_pb2.StreamCreateTradesRequest], _abc.AsyncIterator[_trade_service_pb2.StreamCreateTradesResponse]],
+    ) -> _abc.AsyncIterator[_trade_service_pb2.StreamCreateTradesResponse]:
+        """CreateTrade over a stream that stays open, for callers with a steady flow of orders. The
+        other `Stream…` methods work alike.
+
+        You send packs of items, each with an `item_id` of your own; every item is answered by its
+        `item_id` as soon as it has ended, in any order, within 5 seconds as a call without a
+        deadline is. It succeeds or fails on its own, as in BatchPayTrades.
+
+        - 512 items of a stream are worked on at once. What you send beyond that is not read until
+          answers have been taken: your writes wait (flow control), nothing is refused.
+        - Items may be repeated on any stream, under their own numbers.
+        - A pack without results says that the service is about to restart: send nothing more on
+          this stream, end your side, take the answers that are still to come, and go on with a
+          new stream.
+        - When your token has expired, or its key was retired, no more items are read; all that
+          were are answered, then the stream ends with `TOKEN_EXPIRED` or `TOKEN_INVALID`. An item
+          without an answer was not begun, unless the connection broke. Go on with a new token.
+
+        Fails as a whole only so, or when bytes are not a message of the method.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamPayTrades(
+        self,
+        request_iterator: _abc.AsyncIterator[_trade_service_pb2.StreamPayTradesRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_trade_service_pb2.StreamPayTradesRequest], _abc.AsyncIterator[_trade_service_pb2.StreamPayTradesResponse]],
+    ) -> _abc.AsyncIterator[_trade_service_pb2.StreamPayTradesResponse]:
+        """PayTrade over a stream, as StreamCreateTrades. A try that is not final after 5 seconds is
+        answered as PROCESSING, and goes on.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamCreateRefunds(
+        self,
+        request_iterator: _abc.AsyncIterator[_trade_service_pb2.StreamCreateRefundsRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_trade_service_pb2.StreamCreateRefundsRequest], _abc.AsyncIterator[_trade_service_pb2.StreamCreateRefundsResponse]],
+    ) -> _abc.AsyncIterator[_trade_service_pb2.StreamCreateRefundsResponse]:
+        """CreateRefund over a stream, as StreamCreateTrades."""
+
+    @_abc_1.abstractmethod
+    def StreamGetTrades(
+        self,
+        request_iterator: _abc.AsyncIterator[_trade_service_pb2.StreamGetTradesRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_trade_service_pb2.StreamGetTradesRequest], _abc.AsyncIterator[_trade_service_pb2.StreamGetTradesResponse]],
+    ) -> _abc.AsyncIterator[_trade_service_pb2.StreamGetTradesResponse]:
+        """GetTrade over a stream, as StreamCreateTrades."""
+
+    @_abc_1.abstractmethod
+    def ListTrades(
+        self,
+        request: _trade_service_pb2.ListTradesRequest,
+        context: _aio.ServicerContext[_trade_service_pb2.ListTradesRequest, _abc.Awaitable[_trade_service_pb2.ListTradesResponse]],
+    ) -> _abc.Awaitable[_trade_service_pb2.ListTradesResponse]:
+        """Lists trades of the app, the newest first.
+
+        Pages are stable: a trade is on one page at most, whatever is written meanwhile; trades
+        that are newer than the first page are not on a later one. A page may hold fewer trades
+        than asked for, or none, while `next_page_token` still leads on: only so much is looked at
+        for one page.
+
+        Fails with `PAGE_TOKEN_INVALID`.
+        """
+
+    @_abc_1.abstractmethod
+    def ListRefunds(
+        self,
+        request: _trade_service_pb2.ListRefundsRequest,
+        context: _aio.ServicerContext[_trade_service_pb2.ListRefundsRequest, _abc.Awaitable[_trade_service_pb2.ListRefundsResponse]],
+    ) -> _abc.Awaitable[_trade_service_pb2.ListRefundsResponse]:
+        """Lists refunds of the app or of one of its trades, the newest first, as ListTrades.
+
+        Fails with `PAGE_TOKEN_INVALID`.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchTrade(
+        self,
+        request: _trade_service_pb2.WatchTradeRequest,
+        context: _aio.ServicerContext[_trade_service_pb2.WatchTradeRequest, _abc.AsyncIterator[_trade_service_pb2.WatchTradeResponse]],
+    ) -> _abc.AsyncIterator[_trade_service_pb2.WatchTradeResponse]:
+        """Streams a trade as it changes, until it is paid, completed or closed; then the stream ends
+        with OK.
+
+        The first message is the trade as it is now, unless `after_version` says that you know it;
+        each further one is newer than the one before. Changes that follow each other closely may
+        come as one message: the last of them, never an older one after a newer. A trade under
+        review is not final; the stream goes on.
+
+        It ends with `STREAM_ENDED` (UNAVAILABLE) when the service restarts, when nothing happened
+        for ten minutes, or after its deadline (an hour, unless you bring a shorter one), and with
+        `TOKEN_EXPIRED` or `TOKEN_INVALID` when your token is good no more: call again with
+        `after_version` set to the last version you saw, and nothing is missed.
+
+        An app may have only so many streams open on each process of the service; one more is
+        refused with `TOO_MANY_IN_FLIGHT`.
+
+        Fails with `TRADE_NOT_FOUND`.
         """
 
     @_abc_1.abstractmethod
