@@ -46,7 +46,7 @@ class _Waiter(Generic[In, Out]):
 
     item: In
     tenant: str
-    keys: frozenset[Hashable]
+    keys: Sequence[Hashable]
     weight: int
     deadline: float | None
     answer: asyncio.Future[Out]
@@ -100,18 +100,20 @@ class Coalescer(Generic[In, Out]):
 
         Raises NotExecuted, Unknown, or Rejected when `item` itself is the offender.
         """
-        loop = asyncio.get_running_loop()
-        waiter = _Waiter[In, Out](
+        answer: asyncio.Future[Out] = asyncio.get_running_loop().create_future()
+        # Not `_Waiter[In, Out]`: a subscript at run time costs more than all else here.
+        waiter = _Waiter(
             item,
             acting().app_id,
-            frozenset(self._keys_of(item)),
+            tuple(self._keys_of(item)),
             self._weight_of(item),
             drop_after(),
-            loop.create_future(),
+            answer,
         )
         self._queue.append(waiter)
-        self._launch()
-        return await waiter.answer
+        if len(self._flights) < self._flights_max:
+            self._launch()
+        return await answer
 
     async def close(self) -> None:
         """Return when nothing is queued and nothing is in flight."""
@@ -128,7 +130,7 @@ class Coalescer(Generic[In, Out]):
         try:
             while batch := self._board():
                 self._launch()  # What did not fit may fly beside us.
-                keys = frozenset[Hashable]().union(*(waiter.keys for waiter in batch))
+                keys = {key for waiter in batch for key in waiter.keys}
                 self._busy |= keys
                 try:
                     await self._carry(batch)
@@ -147,26 +149,27 @@ class Coalescer(Generic[In, Out]):
         seats = self._seats_each()
         batch: list[_Waiter[In, Out]] = []
         later: list[_Waiter[In, Out]] = []
-        seated: Counter[str] = Counter()
+        seated: dict[str, int] = {}
         taken = set(self._busy)
         weight = 0
         for place, waiter in enumerate(self._queue):
             if len(batch) == self._rows_max:
                 later += self._queue[place:]
                 break
+            tenant, keys = waiter.tenant, waiter.keys
             if waiter.answer.done():
                 continue  # Cancelled before it was sent: nothing to do.
             if waiter.deadline is not None and waiter.deadline <= now:
                 waiter.fail(NotExecuted, TimeoutError("the deadline passed in the queue"))
                 continue
-            free = taken.isdisjoint(waiter.keys) and seated[waiter.tenant] < seats
+            free = taken.isdisjoint(keys) and seated.get(tenant, 0) < seats
             if free and (not batch or weight + waiter.weight <= WEIGHT_MAX):
                 batch.append(waiter)
-                seated[waiter.tenant] += 1
+                seated[tenant] = seated.get(tenant, 0) + 1
                 weight += waiter.weight
             else:
                 later.append(waiter)
-            taken |= waiter.keys  # First come, first served, also among those who wait.
+            taken.update(keys)  # First come, first served, also among those who wait.
         self._queue = later
         return batch
 

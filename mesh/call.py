@@ -12,14 +12,13 @@ import itertools
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 import grpc
 import structlog
 
 from mesh.batch import Coalescer, NotExecuted, Unknown
-from mesh.clock import real_now
+from mesh.clock import real_epoch
 from mesh.context import acting, deadline, remaining, within
 from mesh.errors import from_item_status
 from mesh.tokens import Signer
@@ -84,8 +83,11 @@ class Link(Generic[ItemT, ResultT]):
         """
         backoff, longest = _BACKOFF_SECONDS
         while True:
+            _put_context(item)
             try:
-                result = await self._asked(item)
+                result: Any = await self._send(item)
+                if result.HasField("status"):
+                    raise from_item_status(result.status)
             except NotExecuted:
                 pause = backoff * random.uniform(0.5, 1.5)  # noqa: S311 it only spreads load
                 left = remaining()
@@ -95,15 +97,8 @@ class Link(Generic[ItemT, ResultT]):
                 backoff = min(backoff * 2, longest)
             else:
                 self._budget.earn()
-                return result
-
-    async def _asked(self, item: Any) -> ResultT:
-        _put_context(item.context)
-        result: Any = await self._send(item)
-        if result.HasField("status"):
-            raise from_item_status(result.status)
-        answer: ResultT = result
-        return answer
+                answer: ResultT = result
+                return answer
 
     async def _send(self, item: Any) -> Any:
         raise AssertionError("a batch or a stream link")
@@ -194,19 +189,29 @@ class StreamLink(Link[ItemT, ResultT]):
     async def _send(self, item: Any) -> Any:
         if self._task is None:
             self._task = asyncio.create_task(self._run())
-        item.item_id = next(self._ids)
-        waiting = _Waiting(item, asyncio.get_running_loop().create_future())
-        self._waiting[item.item_id] = waiting
+        loop, at = asyncio.get_running_loop(), deadline()
+        if at is not None and at <= loop.time():
+            raise NotExecuted(f"{self.method}: the deadline has passed")
+        item_id = item.item_id = next(self._ids)
+        waiting = _Waiting(item, loop.create_future())
+        self._waiting[item_id] = waiting
         self._queue.append(waiting)
         self._wake.set()
+        # A bare timer: `asyncio.timeout` for every item costs several times as much.
+        timer = None if at is None else loop.call_at(at, self._give_up, waiting)
         try:
-            async with asyncio.timeout_at(deadline()):
-                return await waiting.answer
-        except TimeoutError as error:
-            kind = Unknown if waiting.sent else NotExecuted
-            raise kind(f"{self.method}: no answer within the deadline") from error
+            return await waiting.answer
         finally:
-            self._waiting.pop(item.item_id, None)
+            if timer is not None:
+                timer.cancel()
+            self._waiting.pop(item_id, None)
+
+    def _give_up(self, waiting: _Waiting) -> None:
+        """Tell whoever waits that the deadline has come."""
+        if not waiting.answer.done():
+            kind = Unknown if waiting.sent else NotExecuted
+            problem = f"{self.method}: no answer within the deadline"
+            waiting.answer.set_exception(kind(problem))
 
     async def close(self) -> None:
         """End the stream. Whoever still waits is told that the outcome is unknown."""
@@ -220,11 +225,12 @@ class StreamLink(Link[ItemT, ResultT]):
         while True:
             answered = 0
             try:
-                async for result in self._stream():
+                async for results in self._stream():
                     answered += 1
-                    waiting = self._waiting.pop(result.item_id, None)
-                    if waiting is not None and not waiting.answer.done():
-                        waiting.answer.set_result(result)
+                    for result in results:
+                        waiting = self._waiting.get(result.item_id)
+                        if waiting is not None and not waiting.answer.done():
+                            waiting.answer.set_result(result)
             except grpc.aio.AioRpcError as error:
                 self._fail_sent(f"{self.method}: {error.details()}")
             finally:
@@ -238,9 +244,9 @@ class StreamLink(Link[ItemT, ResultT]):
         writer = asyncio.create_task(self._write(call, leaving=leaving))
         try:
             async for pack in call:
-                for result in pack.results:
-                    yield result
-                if not pack.results:
+                if pack.results:
+                    yield pack.results
+                else:
                     leaving.set()
                     self._wake.set()
         finally:
@@ -271,8 +277,9 @@ class StreamLink(Link[ItemT, ResultT]):
                 waiting.answer.set_exception(Unknown(problem))
 
 
-def _put_context(context: item_pb2.ItemContext) -> None:
+def _put_context(item: Any) -> None:
     """Write on whose behalf we act into an item that leaves."""
+    context: item_pb2.ItemContext = item.context
     owner = acting()
     context.app_id = context.app_id or owner.app_id
     context.trace_no = context.trace_no or owner.trace_no
@@ -280,8 +287,9 @@ def _put_context(context: item_pb2.ItemContext) -> None:
     context.locale = owner.locale
     left = remaining()
     if left is not None:
-        ends = real_now() + timedelta(seconds=max(0.0, left - _MARGIN_SECONDS))
-        context.deadline.FromDatetime(ends)
+        ends = real_epoch() + max(0.0, left - _MARGIN_SECONDS)
+        context.deadline.seconds = int(ends)
+        context.deadline.nanos = int(ends % 1 * 1e9)
 
 
 def _token(signer: Signer) -> tuple[tuple[str, str], ...]:

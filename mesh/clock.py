@@ -15,6 +15,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.db import Database
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 _READ = "SELECT extract(epoch FROM shift)::bigint AS seconds FROM clock"
 _ADVANCE = """
 UPDATE clock SET shift = shift + make_interval(secs => %(seconds)s)
@@ -55,6 +57,11 @@ def real_now() -> datetime:
     return datetime.now(UTC)
 
 
+def real_epoch() -> float:
+    """Return real time in seconds since 1970: for deadlines that travel."""
+    return time.time()
+
+
 def real_seconds() -> int:
     """Return real time in whole seconds since 1970: for tokens and signatures."""
     return int(time.time())
@@ -67,6 +74,10 @@ def monotonic() -> float:
 
 def to_timestamp(moment: datetime) -> Timestamp:
     """Return the message of `moment`."""
-    stamp = Timestamp()
-    stamp.FromDatetime(moment)
-    return stamp
+    since = moment - _EPOCH  # As `FromDatetime` does it, at a third of the cost.
+    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1_000)
+
+
+def from_timestamp(stamp: Timestamp) -> datetime:
+    """Return the moment of a message, in UTC."""
+    return _EPOCH + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1_000)

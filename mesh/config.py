@@ -12,6 +12,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import sys
 import tempfile
 import tomllib
@@ -39,10 +40,21 @@ SOCKET_PATH_BYTES_MAX = 103 if sys.platform == "darwin" else 107
 SOCKET_NAME_BYTES_MAX = 24  # `settlement.sock`, `.s.PGSQL.65535`, and room for more.
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+_ROUTE_END = re.compile(r".+:\d+")
 
 
 class ConfigError(Exception):
     """A setting is wrong. Each line of the message names the variable and the rule."""
+
+
+def _table(value: object, *, example: str) -> object:
+    """Return the table in the text of a variable. Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+    if not all(sign for _, sign, _ in pairs):
+        raise ValueError(f"must look like {example}")
+    return {name.strip(): given.strip() for name, _, given in pairs}
 
 
 def _number(value: object) -> object:
@@ -87,8 +99,17 @@ class Settings(BaseSettings):
     public_host: str = "127.0.0.1"
     """The address public gRPC ports listen on."""
 
+    connection_seconds: Annotated[int, Field(ge=1, le=3600)] = 30
+    """How old a connection to a gRPC port may be before its caller is asked to make a new one.
+    A process that is replaced (`tongbao roll`) serves for as long, until all have moved."""
+
     public_ports: Annotated[dict[str, Port], NoDecode] = Field(default_factory=dict)
     """Service to public gRPC port, as a table or `trade=7443,risk=0`; 0: free, remembered."""
+
+    routes: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict)
+    """Where a link goes if not straight to its neighbour, such as a proxy or a tunnel, by
+    `caller>neighbour`, as a table or `trade>payment=unix:/run/p.sock,trade>nats=127.0.0.1:4`.
+    To a service: a gRPC target. To `postgres` or `nats`: host (or a socket's folder) and port."""
 
     tls_cert: Path
     """PEM chain of the public port. Default: what the development authority issued."""
@@ -111,6 +132,9 @@ class Settings(BaseSettings):
     http_url: str | None = None
     """How providers reach that port. Default: public_host and http_port."""
 
+    edge_port: Port = 0
+    """Where the edge serves JSON over HTTP; 0: a free port, remembered."""
+
     sim_url: str | None = None
     """The provider simulator; None: there is none."""
 
@@ -120,6 +144,33 @@ class Settings(BaseSettings):
     flights_max: Annotated[int, Field(ge=1, le=16)] = 1
     """Statements of one kind in flight at once."""
 
+    app_per_second: Annotated[int, Field(ge=1)] = 5_000
+    """Items a second an app without limits of its own may send to one process."""
+
+    app_burst: Annotated[int, Field(ge=1)] = 10_000
+    """Items that such an app may send at a stroke."""
+
+    app_in_flight: Annotated[int, Field(ge=1)] = 4_096
+    """Items that such an app may have in work at once."""
+
+    app_streams: Annotated[int, Field(ge=1)] = 256
+    """Streams that such an app may have open at once."""
+
+    room_least: Annotated[int, Field(ge=1)] = 256
+    """Items of all apps that a process works on at once however slow it is."""
+
+    room_most: Annotated[int, Field(ge=1)] = 4_096
+    """The same however quick it is. Never less than room_least."""
+
+    keep_outbox_days: Annotated[int, Field(ge=1)] = 7
+    """How long published events stay in the outbox, from which a lost stream is made again."""
+
+    keep_inbox_days: Annotated[int, Field(ge=9)] = 30
+    """How long it is known which events were applied: longer than streams keep them (8 days)."""
+
+    keep_callback_days: Annotated[int, Field(ge=1)] = 180
+    """How long what providers said is kept as they said it, in business time."""
+
     timezone: str = "Asia/Shanghai"
     """Whose midnight ends a business day."""
 
@@ -127,7 +178,8 @@ class Settings(BaseSettings):
     """Whether webhooks may go to private addresses. Default: only when all is embedded."""
 
     otlp_endpoint: str | None = None
-    """Where spans go by OTLP over gRPC. None: to a file in home."""
+    """Where spans go by OTLP: `http://host:4317` over gRPC; with a path, such as
+    `http://host:4318/v1/traces`, over HTTP. None: to a file in home."""
 
     trace_ppm: Annotated[int, Field(ge=0, le=1_000_000)] = 10_000
     """How many of a million traces that begin here are kept."""
@@ -182,12 +234,23 @@ class Settings(BaseSettings):
     @field_validator("public_ports", mode="before")
     @classmethod
     def _split_ports(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
-        if not all(sign for _, sign, _ in pairs):
-            raise ValueError("must look like trade=7443,risk=0")
-        return {name.strip(): port.strip() for name, _, port in pairs}
+        return _table(value, example="trade=7443,risk=0")
+
+    @field_validator("routes", mode="before")
+    @classmethod
+    def _split_routes(cls, value: object) -> object:
+        return _table(value, example="trade>payment=unix:/run/p.sock,trade>nats=127.0.0.1:4")
+
+    @field_validator("routes")
+    @classmethod
+    def _known_ends(cls, value: dict[str, str]) -> dict[str, str]:
+        for link, address in value.items():
+            caller, sign, neighbour = link.partition(">")
+            if not (caller and sign and neighbour):
+                raise ValueError(f"must name a link such as trade>payment (got {link!r})")
+            if neighbour in ("postgres", "nats") and not _ROUTE_END.fullmatch(address):
+                raise ValueError(f"must be host:port for {link} (got {address!r})")
+        return value
 
     @field_validator("timezone")
     @classmethod
@@ -223,6 +286,25 @@ def load(service: str | None = None, **overrides: Any) -> Settings:
         raise ConfigError("\n".join(lines)) from None
     except (tomllib.TOMLDecodeError, json.JSONDecodeError, OSError) as error:
         raise ConfigError(f"the settings file cannot be read: {error}") from None
+
+
+def origins(settings: Settings, **overrides: Any) -> dict[str, tuple[str, str]]:
+    """Return, of each setting that somebody gave, the kind of source it is from and its place.
+
+    `settings` is what `load` returned for the same `overrides`. Kinds: `flag`, `environment`,
+    `file`. What is not here has its default.
+    """
+    own = os.environ.get(SETTINGS_VARIABLE)
+    file = Path(own) if own else settings.home / "tongbao.toml"
+    text = file.read_text() if file.is_file() else ""
+    written = (json.loads(text or "{}") if own else tomllib.loads(text)).keys()
+    found = {name: ("file", str(file)) for name in written}
+    for name in Settings.model_fields:
+        if os.environ.get(f"{PREFIX}{name.upper()}"):
+            found[name] = ("environment", f"{PREFIX}{name.upper()}")
+        if overrides.get(name) is not None:
+            found[name] = ("flag", f"--{name}")
+    return found
 
 
 def environment(settings_file: Path) -> dict[str, str]:

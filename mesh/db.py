@@ -18,6 +18,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from mesh.batch import FLIGHTS_MAX, ROWS_MAX, Coalescer, NotExecuted, Rejected, Undone, Unknown
 from mesh.context import begin
+from mesh.heard import Heard
 
 Row = Any
 In = TypeVar("In")
@@ -27,8 +28,9 @@ _UNDONE = {"40001", "40P01"}  # Serialization failure, deadlock.
 _REJECTED = {"22", "23", "P0"}  # Bad data, broken constraint, RAISE of a trigger.
 # Refused before it began: lock or statement time-out undid it, no connection was to be had.
 _NOT_EXECUTED = {"55P03", "57014", "53300", "57P03"}
+_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 _POOL_WAIT_SECONDS = 5.0
-_CHANGES = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM|post_chains)\b(?! OF)")
+_CHANGES = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM|post_chains|forbid_chains)\b(?! OF)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -95,9 +97,16 @@ class Database:
         self._names: dict[str, Statement[Any, Any]] = {}
         self._changing: set[str] = set()
         self.wrote_outbox = asyncio.Event()  # Wakes the relay of this process.
+        self.heard = Heard()  # What neighbours said and is durable here.
 
     async def __aenter__(self) -> Database:
-        await self._pool.open(wait=True)
+        try:
+            await self._pool.open(wait=True)
+        except PoolTimeout as error:
+            raise NotExecuted(str(error)) from error
+        except BaseException:
+            await self._pool.close()
+            raise
         return self
 
     async def __aexit__(
@@ -130,6 +139,10 @@ class Database:
         Raises NotExecuted, Unknown, Rejected, or Undone.
         """
         return await self._run(sql, params)
+
+    def pool(self) -> Mapping[str, int]:
+        """Return how the pool of connections is used, in the words of psycopg_pool."""
+        return self._pool.get_stats()
 
     def sizes(self) -> dict[str, Counter[int]]:
         """Return by statement how often it ran with how many rows."""
@@ -169,7 +182,8 @@ class Database:
         except PoolTimeout as error:
             raise NotExecuted(str(error)) from error
         except psycopg.Error as error:
-            raise _kind_of(error)(str(error)) from error
+            # Not chained: what it says of the rows of a batch is of many callers.
+            raise _kind_of(error)(_told(error)) from None
 
 
 async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
@@ -192,6 +206,14 @@ def _bytea(value: object) -> str:
     if isinstance(value, bytes):
         return "\\x" + value.hex()
     raise TypeError(f"no JSON for {type(value).__name__}")
+
+
+def _told(error: psycopg.Error) -> str:
+    """Return what went wrong without any value: those may be a person's data."""
+    said = error.diag.message_primary if error.sqlstate else str(error)
+    names = (error.sqlstate, error.diag.table_name, error.diag.constraint_name)
+    told = " ".join(name for name in names if name)
+    return f"{told}: {_QUOTED.sub('…', said or type(error).__name__)}"
 
 
 def _kind_of(error: psycopg.Error) -> type[Exception]:

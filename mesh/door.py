@@ -1,8 +1,9 @@
 """What every call passes before its flow and after it, in one interceptor.
 
-In this order: bytes that are no message, who calls, whether they may, the fields, the
-deadline; then the flow; then its error as a rich status. One layer of our own costs a tenth
-of six generic ones, and no servicer ever touches a status code.
+In this order: bytes that are no message, who calls, whether they may (mesh.policy), their
+limits and room (mesh.gate), the fields, the deadline; then the flow; then its error as a rich
+status. One layer of our own costs a tenth of six generic ones, and no servicer ever touches a
+status code.
 
 The work is detached from the call: when the caller stops waiting the flow goes on to its
 end (reliability.md D6), because a charge that was sent must be recorded.
@@ -11,25 +12,31 @@ end (reliability.md D6), because a charge that was sent must be recorded.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from functools import cache
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, TypeAlias, TypeVar
 
 import grpc
 import structlog
-from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2
 from grpc_status import rpc_status
 
 from buf.validate import validate_pb2
-from mesh.batch import NotExecuted, Unknown
 from mesh.clock import monotonic
-from mesh.context import Acting, acting_as, within
-from mesh.errors import Declined, Malformed, Refused, refuse, to_status
+from mesh.context import Acting, act_as, acting_as, within
+from mesh.crew import Crew
+from mesh.errors import KNOWN, refuse, to_status
+from mesh.gate import Gate, Place
+from mesh.logging import debugging
+from mesh.policy import Rule, rule_of
+from mesh.redact import hold
+from mesh.spoken import spoken, until
 from mesh.telemetry import CALL_SECONDS, span, tag_span
-from mesh.tokens import Identity, Verifier
+from mesh.tokens import Identity
 from mesh.wire import check
 from tongbao.common.v1 import options_pb2
 from tongbao.common.v1 import reasons_pb2 as reasons
@@ -39,8 +46,9 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # Generic in the stubs o
 T = TypeVar("T")
 
 DEADLINE_SECONDS = 5.0  # On the public port, for callers that bring none.
+STREAM_SECONDS = 3600.0  # The same for calls that are answered by a stream.
+_STREAM_AHEAD = 16  # Answers that wait for a caller who reads slowly.
 _OPEN = ("grpc.health.", "grpc.reflection.", "grpc.channelz.")
-_KNOWN = (Refused, Malformed, Declined, NotExecuted, Unknown)
 
 log = structlog.get_logger()
 
@@ -52,54 +60,34 @@ class _NoMessage:
 _NO_MESSAGE = _NoMessage()
 
 
-class Crew:
-    """Work that must end even when nobody waits for it."""
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A call that came in: who, with which metadata, what it holds, how long somebody waits."""
 
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._draining = asyncio.Event()
+    identity: Identity
+    metadata: Mapping[str, str]
+    place: Place
+    seconds: float
 
-    def drain(self) -> None:
-        """Ask everybody to bring what they have begun to an end, and to begin nothing new."""
-        self._draining.set()
-
-    async def drained(self) -> None:
-        """Return when `drain` was called."""
-        await self._draining.wait()
-
-    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Start `work`; it is waited for by `close`."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def finish(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return the result of `work`, which goes on when we are cancelled.
-
-        Raises Unknown when it was `work` that was cancelled: gRPC would take that for the
-        caller's own wish and answer nobody (L8).
-        """
-        task = self.spawn(work)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.cancelled():
-                raise Unknown("the work was cut off") from None
-            task.add_done_callback(_log_orphan)
-            raise
-
-    async def close(self) -> None:
-        """Return when everything has ended."""
-        while self._tasks:
-            await asyncio.wait(set(self._tasks))
+    @contextmanager
+    def acting(self, name: str) -> Iterator[None]:
+        """Work on behalf of the caller inside the block, in a span of its own."""
+        with (
+            within(self.seconds),
+            span(name, traceparent=self.metadata.get("traceparent", "")) as traceparent,
+            acting_as(_acting(self.identity, self.metadata, traceparent)),
+        ):
+            try:
+                yield
+            finally:
+                tag_span()
 
 
 class Doorkeeper(grpc.aio.ServerInterceptor):
     """Installed on every server; `public` says whether a deadline may be left out."""
 
-    def __init__(self, verifier: Verifier, crew: Crew, *, public: bool) -> None:
-        self._verifier, self._crew, self._public = verifier, crew, public
+    def __init__(self, gate: Gate, crew: Crew, *, public: bool) -> None:
+        self._gate, self._crew, self._public = gate, crew, public
         self._wrapped: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -118,32 +106,31 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
         return wrapped
 
     def _wrap(self, handler: Handler, method: str) -> Handler:
-        policy = policy_of(method)
+        rule = rule_of(method)
         name = method.lstrip("/")
-        if handler.unary_unary is not None:
-            return grpc.unary_unary_rpc_method_handler(
-                self._unary(handler.unary_unary, name=name, policy=policy),
-                request_deserializer=_forgiving(handler.request_deserializer),
-                response_serializer=handler.response_serializer,
-            )
-        stream: Any = handler.stream_stream
-        assert stream is not None, f"{name}: no door for this kind of method"
-        return grpc.stream_stream_rpc_method_handler(
-            self._stream(stream, name=name, policy=policy),
+        kinds: tuple[tuple[Any, Any, Any], ...] = (
+            (handler.unary_unary, grpc.unary_unary_rpc_method_handler, self._unary),
+            (handler.unary_stream, grpc.unary_stream_rpc_method_handler, self._watch),
+            (handler.stream_stream, grpc.stream_stream_rpc_method_handler, self._stream),
+        )
+        found = [kind for kind in kinds if kind[0] is not None]
+        assert found, f"{name}: no door for this kind of method"
+        [(inner, make, door)] = found
+        wrapped: Handler = make(
+            door(inner, name=name, rule=rule),
             request_deserializer=_forgiving(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
+        return wrapped
 
-    def _unary(
-        self, method: Callable[..., Any], *, name: str, policy: options_pb2.Policy
-    ) -> Callable[..., Any]:
+    def _unary(self, method: Callable[..., Any], *, name: str, rule: Rule) -> Callable[..., Any]:
         async def call(request: Message | _NoMessage, context: Context) -> Any:
             began, code = monotonic(), "CANCELLED"
             try:
-                answer = await self._carry_out(method, request, context, name=name, policy=policy)
+                answer = await self._carry_out(method, request, context, name=name, rule=rule)
                 code = "OK"
                 return answer
-            except _KNOWN as error:
+            except KNOWN as error:
                 status = to_status(error)
                 code = code_pb2.Code.Name(status.code)
             except Exception as error:  # A bug: the caller gets its id, the log the rest.
@@ -163,38 +150,105 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
         context: Context,
         *,
         name: str,
-        policy: options_pb2.Policy,
+        rule: Rule,
     ) -> Any:
-        if isinstance(request, _NoMessage):
-            raise refuse(reasons.REASON_MALFORMED_BYTES)
-        metadata = _plain(context.invocation_metadata())
-        identity = await self._admit(metadata, policy)
-        _check(request)
-        seconds = self._seconds(context)
+        entry = await self._enter(request, context, name=name, rule=rule)
 
         async def work() -> Any:
-            with (
-                within(seconds),
-                span(name, traceparent=metadata.get("traceparent", "")) as traceparent,
-                acting_as(_acting(identity, metadata, traceparent)),
-            ):
-                try:
-                    return await method(request, context)
-                finally:
-                    tag_span()
+            ok = False
+            try:
+                with entry.acting(name):
+                    answer = await method(request, context)
+                    if debugging():
+                        log.debug("call_answered", method=name)
+                ok = True
+                return answer
+            finally:  # When the work has ended, not when the caller has gone.
+                entry.place.leave(ok=ok)
 
         return await self._crew.finish(work())
 
+    def _watch(
+        self, method: Callable[..., AsyncIterator[Any]], *, name: str, rule: Rule
+    ) -> Callable[..., AsyncIterator[Any]]:
+        """Return the door of a method that answers one request by a stream."""
+
+        async def call(request: Message | _NoMessage, context: Context) -> AsyncIterator[Any]:
+            began, code = monotonic(), "CANCELLED"
+            try:
+                async for answer in self._answers(method, request, context, name=name, rule=rule):
+                    yield answer
+                code = "OK"
+                return
+            except KNOWN as error:
+                status = to_status(error)
+                code = code_pb2.Code.Name(status.code)
+            except Exception as error:  # A bug: the caller gets its id, the log the rest.
+                status = to_status(error)
+                code = "INTERNAL"
+                log.exception("stream_broke", method=name, status=status.message)
+            finally:
+                CALL_SECONDS.labels(name, code).observe(monotonic() - began)
+            await context.abort_with_status(rpc_status.to_status(status))
+
+        return call
+
+    async def _answers(
+        self,
+        method: Callable[..., AsyncIterator[Any]],
+        request: Message | _NoMessage,
+        context: Context,
+        *,
+        name: str,
+        rule: Rule,
+    ) -> AsyncIterator[Any]:
+        """Yield what `method` says. Raises what it raises, and STREAM_ENDED.
+
+        The method runs in a task of its own: the contexts of the caller are set there, and
+        a generator that is left half-way could not take them back.
+        """
+        entry = await self._enter(request, context, name=name, rule=rule, is_stream=True)
+        said: asyncio.Queue[Any] = asyncio.Queue(_STREAM_AHEAD)
+
+        async def work() -> None:
+            with entry.acting(name):
+                async for answer in method(request, context):
+                    await said.put(answer)
+
+        try:
+            async for answer in spoken(
+                said,
+                asyncio.create_task(work()),
+                drained=self._crew.drained,
+                lapse=self._gate.lapse(entry.metadata),
+                seconds=entry.seconds,
+            ):
+                yield answer
+        finally:
+            entry.place.leave(ok=False)
+
     def _stream(
-        self, method: Callable[..., AsyncIterator[Any]], *, name: str, policy: options_pb2.Policy
+        self, method: Callable[..., AsyncIterator[Any]], *, name: str, rule: Rule
     ) -> Callable[..., AsyncIterator[Any]]:
         async def call(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
             try:
-                await self._admit(_plain(context.invocation_metadata()), policy)
-                async for pack in method(_readable(requests), context):
+                metadata = _plain(context.invocation_metadata())
+                identity = await self._gate.identify(metadata, rule)
+                if identity.role == options_pb2.ROLE_SERVICE:  # It stands as long as the link.
+                    packs = method(_readable(requests), context)
+                else:
+                    packs = self._exchanged(
+                        partial(method, context=context),
+                        requests,
+                        metadata=metadata,
+                        identity=identity,
+                        name=name,
+                        rule=rule,
+                    )
+                async for pack in packs:
                     yield pack
                 return
-            except _KNOWN as error:
+            except KNOWN as error:
                 status = to_status(error)
             except Exception as error:  # A bug; errors of items never come this far.
                 status = to_status(error)
@@ -203,37 +257,82 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
 
         return call
 
-    async def _admit(self, metadata: Mapping[str, str], policy: options_pb2.Policy) -> Identity:
-        """Return who calls. Raises TOKEN_INVALID, TOKEN_EXPIRED, PERMISSION_DENIED."""
-        scheme, _, token = metadata.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise refuse(reasons.REASON_TOKEN_INVALID, problem="there is no bearer token")
-        identity = await self._verifier.identify(token)
-        if identity.role not in policy.roles:
-            raise refuse(reasons.REASON_PERMISSION_DENIED, permission=policy.permission)
-        return identity
+    async def _exchanged(
+        self,
+        method: Callable[..., AsyncIterator[Any]],
+        requests: AsyncIterator[Any],
+        *,
+        metadata: Mapping[str, str],
+        identity: Identity,
+        name: str,
+        rule: Rule,
+    ) -> AsyncIterator[Any]:
+        """Yield the packs of an app's stream, whose items are all its own.
 
-    def _seconds(self, context: Context) -> float:
+        When its token is good no more it is as if the caller had ended its stream: what was
+        read is answered, then TOKEN_EXPIRED or TOKEN_INVALID is raised.
+        """
+        place = await self._gate.enter(identity, rule, method=name, items=1, is_stream=True)
+        lapse = asyncio.ensure_future(self._gate.lapse(metadata))
+
+        async def read() -> AsyncIterator[Any]:
+            async for request in until(_readable(requests), lapse):
+                await self._gate.pace(place, len(request.items))
+                yield request
+
+        act_as(_acting(identity, metadata, metadata.get("traceparent", "")))
+        try:
+            async for pack in method(read()):
+                yield pack
+            if lapse.done():
+                raise lapse.result()
+        finally:
+            lapse.cancel()
+            place.leave(ok=False)
+
+    async def _enter(
+        self,
+        request: Message | _NoMessage,
+        context: Context,
+        *,
+        name: str,
+        rule: Rule,
+        is_stream: bool = False,
+    ) -> _Entry:
+        """Return what a call brings that may come in; its place must be left.
+
+        Raises Refused, in this order: MALFORMED_BYTES, TOKEN_INVALID, TOKEN_EXPIRED,
+        PERMISSION_DENIED, RATE_LIMITED, TOO_MANY_IN_FLIGHT, OVERLOADED, INVALID_FIELDS,
+        DEADLINE_REQUIRED, DEADLINE_PASSED.
+        """
+        if isinstance(request, _NoMessage):
+            raise refuse(reasons.REASON_MALFORMED_BYTES)
+        hold(request)
+        metadata = _plain(context.invocation_metadata())
+        identity = await self._gate.identify(metadata, rule)
+        place = await self._gate.enter(
+            identity, rule, method=name, items=_items_of(request), is_stream=is_stream
+        )
+        try:
+            _check(request)
+            seconds = self._seconds(
+                context, default=STREAM_SECONDS if is_stream else DEADLINE_SECONDS
+            )
+        except BaseException:
+            place.leave(ok=False)
+            raise
+        return _Entry(identity, metadata, place, seconds)
+
+    def _seconds(self, context: Context, *, default: float) -> float:
         """Return how long the caller waits. Raises DEADLINE_REQUIRED, DEADLINE_PASSED."""
         seconds = context.time_remaining()
         if seconds is None:
             if not self._public:
                 raise refuse(reasons.REASON_DEADLINE_REQUIRED)
-            return DEADLINE_SECONDS
+            return default
         if seconds <= 0:
             raise refuse(reasons.REASON_DEADLINE_PASSED)
         return float(seconds)
-
-
-def policy_of(method: str) -> options_pb2.Policy:
-    """Return the policy that the contract gives the method `/package.Service/Method`."""
-    service_name, _, method_name = method.lstrip("/").partition("/")
-    service = descriptor_pool.Default().FindServiceByName(service_name)
-    policy: options_pb2.Policy = (
-        service.methods_by_name[method_name].GetOptions().Extensions[options_pb2.policy]
-    )
-    assert policy.permission, f"{method} has no policy"
-    return policy
 
 
 def _acting(identity: Identity, metadata: Mapping[str, str], traceparent: str) -> Acting:
@@ -258,13 +357,17 @@ def _check(request: Message) -> None:
         check(request)
 
 
+def _items_of(request: Message) -> int:
+    """Return how many items a call counts as: a batch as many as it has."""
+    repeated = request.DESCRIPTOR.fields_by_name.get("items")
+    return max(1, len(getattr(request, "items"))) if repeated is not None else 1  # noqa: B009
+
+
 @cache
 def _item_limits(request: Descriptor) -> range | None:
     """Return how many items a batch may have; None for a request that is no batch."""
     items = request.fields_by_name.get("items")
     if items is None or len(request.fields) > 1 or items.message_type is None:
-        return None
-    if "context" not in items.message_type.fields_by_name:
         return None
     rules = items.GetOptions().Extensions[validate_pb2.field].repeated
     return range(rules.min_items, rules.max_items + 1)
@@ -276,15 +379,6 @@ async def _readable(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
         if isinstance(request, _NoMessage):
             raise refuse(reasons.REASON_MALFORMED_BYTES)
         yield request
-
-
-def _log_orphan(task: asyncio.Task[Any]) -> None:
-    """Log the bug of a flow whose caller has gone: nobody else will ever see it."""
-    if task.cancelled():
-        return
-    error = task.exception()
-    if error is not None and not isinstance(error, _KNOWN):
-        log.error("orphan_broke", exc_info=error)
 
 
 def _plain(metadata: Any) -> dict[str, str]:

@@ -18,6 +18,7 @@ import structlog
 from mesh.batch import NotExecuted, Rejected, Undone, Unknown
 from mesh.context import Acting, acting_as, within
 from mesh.db import Database, Row
+from mesh.duty import unbroken
 
 Desk = TypeVar("Desk")
 
@@ -60,12 +61,13 @@ async def run_due(db: Database, due: Due[Desk], desk: Desk) -> None:
     sql = due.take_sql()
     while True:
         try:
-            rows = await db.rows(sql)
+            with unbroken():
+                rows = await db.rows(sql)
+                await asyncio.gather(*(_handle(due, desk, row) for row in rows))
         except (NotExecuted, Unknown, Undone) as error:
             log.warning("due_not_taken", due=due.name, problem=str(error))
             await asyncio.sleep(_TROUBLE_SECONDS)
             continue
-        await asyncio.gather(*(_handle(due, desk, row) for row in rows))
         if len(rows) < TAKE_MAX:
             await asyncio.sleep(_POLL_SECONDS)
 

@@ -16,10 +16,14 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from mesh.batch import NotExecuted, Unknown
+from mesh.redact import HIDDEN, conceal, is_sensitive_name
 from tongbao.common.v1 import item_pb2, options_pb2
 from tongbao.common.v1 import reasons_pb2 as reasons
 
 _DOMAIN = "tongbao"
+# A client takes 8 KiB of trailers; details travel in base64, texts with % before each byte.
+_TEXT_MAX, _DETAILS_MAX = 512, 2_048
+_NOT_EXECUTED_MS = 100  # When to send again what was not executed.
 _CODES: dict[str, int] = dict(code_pb2.Code.items())
 
 
@@ -49,7 +53,10 @@ class Refused(Exception):
 
 
 class Malformed(Exception):
-    """The request breaks rules of its own contract; carries every violation at once."""
+    """The request breaks rules of its own contract; carries every violation at once.
+
+    A caller is told as many of them as an answer has room for.
+    """
 
     def __init__(self, violations: error_details_pb2.BadRequest) -> None:
         self.violations = violations
@@ -64,6 +71,10 @@ class Declined(Exception):
     def __init__(self, status: item_pb2.ItemStatus) -> None:
         self.status = status
         super().__init__(f"{status.domain}/{status.reason}: {status.message}")
+
+
+# What a flow may raise; anything else is a bug.
+KNOWN = (Refused, Malformed, Declined, NotExecuted, Unknown)
 
 
 def refuse(reason: int, **facts: object) -> Refused:
@@ -85,8 +96,8 @@ def to_item_status(error: Exception) -> item_pb2.ItemStatus:
         code=refused.code,
         reason=refused.reason,
         domain=refused.domain,
-        metadata=refused.facts,
-        message=str(error if isinstance(error, Malformed) else refused),
+        metadata=_shown(refused.facts),
+        message=conceal(str(error if isinstance(error, Malformed) else refused)),
     )
 
 
@@ -108,12 +119,17 @@ def to_status(error: Exception) -> status_pb2.Status:
         info = error.status
         return _status(info.code, info.message, info.reason, info.domain, dict(info.metadata))
     refused = _as_refused(error)
-    status = _status(refused.code, str(refused), refused.reason, refused.domain, refused.facts)
+    facts = _shown(refused.facts)
+    status = _status(refused.code, conceal(str(refused)), refused.reason, refused.domain, facts)
     if isinstance(error, Malformed):
-        status.message = f"malformed request: {error}"
-        status.details.append(_packed(error.violations))
-    if isinstance(error, NotExecuted):
-        delay = duration_pb2.Duration(nanos=100_000_000)
+        status.message = conceal(f"malformed request: {error}")[:_TEXT_MAX]
+        status.details.append(_packed(_fitting(error.violations)))
+    wait_ms = _NOT_EXECUTED_MS if isinstance(error, NotExecuted) else None
+    if (told := refused.facts.get("retry_after_ms")) is not None:
+        wait_ms = int(told)
+    if wait_ms is not None:
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(wait_ms)
         status.details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
     return status
 
@@ -128,6 +144,24 @@ def _as_refused(error: Exception) -> Refused:
     if isinstance(error, Unknown):
         return refuse(reasons.REASON_OUTCOME_UNKNOWN)
     return refuse(reasons.REASON_INTERNAL, error_id=uuid.uuid4().hex)
+
+
+def _fitting(violations: error_details_pb2.BadRequest) -> error_details_pb2.BadRequest:
+    """Return as many of the first violations as fit into the trailers of an answer."""
+    room, kept = _DETAILS_MAX, error_details_pb2.BadRequest()
+    for violation in violations.field_violations:
+        room -= violation.ByteSize()
+        if room < 0:
+            break
+        kept.field_violations.append(violation)
+    return kept
+
+
+def _shown(facts: dict[str, str]) -> dict[str, str]:
+    """Return `facts` without what the contracts call sensitive, by name and by value."""
+    return {
+        name: HIDDEN if is_sensitive_name(name) else conceal(fact) for name, fact in facts.items()
+    }
 
 
 def _status(

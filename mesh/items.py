@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from datetime import UTC
+from functools import cache
 from typing import Any, Protocol, TypeVar
 
 import structlog
+from google.protobuf.descriptor import Descriptor
+from opentelemetry.trace import SpanKind
 
 from mesh.batch import NotExecuted, Unknown
-from mesh.clock import real_now
+from mesh.clock import real_epoch
 from mesh.context import Acting, acting, acting_as, remaining, within
-from mesh.door import Crew
+from mesh.crew import Crew
 from mesh.errors import Declined, Malformed, Refused, to_item_status
+from mesh.logging import debugging
+from mesh.redact import hold
+from mesh.telemetry import traced
 from mesh.wire import check
 from tongbao.common.v1 import item_pb2, options_pb2
 
 PACK_MAX = 512
+_UNBOUNDED = 1 << 30
 _DRAINING = object()
 
 log = structlog.get_logger()
@@ -51,14 +57,17 @@ async def answered(
     pack: Callable[..., Any],
     result: type[Any],
     crew: Crew,
+    open_max: int = _UNBOUNDED,
 ) -> AsyncIterator[Any]:
     """Yield packs of results as they become known, until the caller's stream has ended.
 
     Items are worked on at once, and to their end even when the stream breaks. An empty pack
     says that the service drains: the caller ends its stream and takes what it has not sent
-    to the next one, so that nothing is cut off half-way.
+    to the next one, so that nothing is cut off half-way. With `open_max` items open, the next
+    ones are read when the answers of others have been taken: the caller's writes wait.
     """
     done: asyncio.Queue[Any] = asyncio.Queue()
+    free = asyncio.Semaphore(open_max)
     open_items = 0
     reading = True
 
@@ -72,6 +81,7 @@ async def answered(
         try:
             async for request in requests:
                 for item in request.items:
+                    await free.acquire()
                     open_items += 1
                     crew.spawn(one(item))
         finally:
@@ -85,13 +95,13 @@ async def answered(
     reader, drain = asyncio.create_task(read()), asyncio.create_task(tell_draining())
     try:
         while reading or open_items:
-            said = [await done.get()]
-            while len(said) < PACK_MAX and not done.empty():
-                said.append(done.get_nowait())
+            said = await _together(done)
             answers = [one for one in said if one is not None and one is not _DRAINING]
             open_items -= len(answers)
             if answers:
                 yield pack(results=answers)
+                for _ in answers:
+                    free.release()
             if _DRAINING in said:
                 yield pack()
         await reader  # Raises what was wrong with the stream itself.
@@ -101,15 +111,32 @@ async def answered(
         await asyncio.gather(reader, drain, return_exceptions=True)
 
 
+async def _together(done: asyncio.Queue[Any]) -> list[Any]:
+    """Return what is said next, with whatever else has been said by then, up to a pack."""
+    said = [await done.get()]
+    while len(said) < PACK_MAX and not done.empty():
+        said.append(done.get_nowait())
+    return said
+
+
 async def _settle(item: Any, work: Callable[[Any], Awaitable[Any]], result: type[Any]) -> Any:
     """Return what `work` says to `item`, or a result that holds only a status."""
+    hold(item)
     owner, seconds = _owner(item)
     try:
         if seconds is not None and seconds <= 0:
             raise NotExecuted("the deadline passed on the way")
         check(item)
-        with acting_as(owner), within(seconds):
-            return await work(item)
+        name = item.DESCRIPTOR.full_name
+        with (
+            traced(name, owner, kind=SpanKind.SERVER) as below,
+            acting_as(below),
+            within(seconds),
+        ):
+            answer = await work(item)
+            if debugging():
+                log.debug("item_answered", item=name)
+            return answer
     except (Refused, Malformed, Declined, NotExecuted, Unknown) as error:
         return result(status=to_item_status(error))
     except Exception as error:  # A bug in one item must not take the call of all others down.
@@ -123,7 +150,7 @@ def _owner(item: Any) -> tuple[Acting, float | None]:
 
     An item of a public batch has no context: it is the caller's, as the call is.
     """
-    if "context" not in item.DESCRIPTOR.fields_by_name:
+    if not _has_context(item.DESCRIPTOR):
         return acting(), remaining()
     context: item_pb2.ItemContext = item.context
     owner = Acting(
@@ -135,5 +162,9 @@ def _owner(item: Any) -> tuple[Acting, float | None]:
     )
     if not context.HasField("deadline"):
         return owner, None
-    left = context.deadline.ToDatetime(tzinfo=UTC) - real_now()
-    return owner, left.total_seconds()
+    return owner, context.deadline.seconds + context.deadline.nanos / 1e9 - real_epoch()
+
+
+@cache
+def _has_context(kind: Descriptor) -> bool:
+    return "context" in kind.fields_by_name

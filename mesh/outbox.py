@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Any
 
 import nats.errors
 import psycopg
@@ -23,12 +25,12 @@ from nats.aio.client import Client
 
 from mesh import streams
 from mesh.clock import monotonic
-from mesh.telemetry import OUTBOX_BACKLOG, STREAM_LOSSES
+from mesh.telemetry import STREAM_LOSSES
 from tongbao.common.v1 import event_pb2
 
 ROWS_MAX = 200
 PACK_BYTES_MAX = 256 * 1024  # About 500 events. A row is larger than this only alone.
-GATHER_SECONDS = 0.01  # Between two messages, so that under load each carries many rows.
+GATHER_SECONDS = 0.03  # Between two messages, so that under load each carries many rows.
 _LOOK_SECONDS = 1.0  # How often the stream is compared with what we believe of it.
 _POLL_SECONDS = 0.5  # When nobody woke us: rows of another replica.
 _TROUBLE_SECONDS = 0.2
@@ -49,11 +51,16 @@ ON CONFLICT (stream) DO UPDATE SET incarnation = excluded.incarnation,
 """
 _FORGET_ALL = "UPDATE outbox SET sequence = NULL WHERE sequence IS NOT NULL"
 _FORGET_AFTER = "UPDATE outbox SET sequence = NULL WHERE sequence > %(sequence)s"
+# One commit a message: what was published is marked when the next rows are read. The statement
+# does not see its own marks, hence the second condition.
 _PUBLISHED = """
 WITH marked AS (
     UPDATE outbox SET sequence = %(sequence)s WHERE outbox_id = ANY(%(ids)s)
+), known AS (
+    UPDATE relay_state SET sequence = greatest(sequence, %(sequence)s) WHERE stream = %(stream)s
 )
-UPDATE relay_state SET sequence = greatest(sequence, %(sequence)s) WHERE stream = %(stream)s
+SELECT outbox_id, events FROM outbox
+WHERE sequence IS NULL AND outbox_id <> ALL(%(ids)s) ORDER BY outbox_id LIMIT %(rows)s
 """
 
 
@@ -109,20 +116,32 @@ class _Session:
         self._connection, self._client, self._wake = connection, client, wake
         self._sequence = 0
         self._look_at = 0.0
+        self._published: dict[str, Any] | None = None  # What JetStream has and is not marked yet.
 
     async def publish_for_ever(self) -> None:
-        while True:
-            if monotonic() >= self._look_at:
-                await self._heal()
-            self._wake.clear()
-            cursor = await self._connection.execute(_UNPUBLISHED, [ROWS_MAX])
-            rows = await cursor.fetchall()
-            OUTBOX_BACKLOG.set(len(rows))
-            if rows:
-                await self._publish(_pack(rows))
-                await asyncio.sleep(GATHER_SECONDS)
-            else:
-                await self._rest()
+        try:
+            while True:
+                if monotonic() >= self._look_at:
+                    await self._heal()
+                self._wake.clear()
+                rows = await self._waiting()
+                if rows:
+                    await self._publish(_pack(rows))
+                    await asyncio.sleep(GATHER_SECONDS)
+                else:
+                    await self._rest()
+        finally:
+            with suppress(psycopg.Error):  # Then it goes out again, which changes nothing.
+                await self._waiting()
+
+    async def _waiting(self) -> Sequence[tuple[int, bytes]]:
+        """Mark what was published and return what waits, oldest first."""
+        if self._published is None:
+            cursor = await self._connection.execute(_UNPUBLISHED, [ROWS_MAX], binary=True)
+        else:
+            cursor = await self._connection.execute(_PUBLISHED, self._published, binary=True)
+            self._published = None
+        return await cursor.fetchall()
 
     async def _rest(self) -> None:
         """Return when somebody wrote, or when it is time to look."""
@@ -134,6 +153,8 @@ class _Session:
 
     async def _heal(self) -> None:
         """Compare the stream with what we believe of it; what it lost is unpublished again."""
+        if self._published is not None:
+            await self._waiting()
         info = await streams.ensure_stream(self._client, self._service)
         cursor = await self._connection.execute(_STATE, [self._stream])
         known = await cursor.fetchone()
@@ -178,7 +199,7 @@ class _Session:
         # A duplicate is acknowledged with its old sequence, which must not take us back.
         self._sequence = max(self._sequence, sequence)
         marks = {"ids": ids, "sequence": sequence, "stream": self._stream}
-        await self._connection.execute(_PUBLISHED, marks)
+        self._published = marks | {"rows": ROWS_MAX}
 
 
 def batch_id_of(service: str, ids: Sequence[int]) -> str:

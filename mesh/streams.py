@@ -7,17 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import nats.errors
+import structlog
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 REQUEST_SECONDS = 5.0
+_TROUBLE_SECONDS = 0.5
 _DAY_NS = 86_400 * 10**9
 # Errors of JetStream that have a meaning for us.
 WRONG_SEQUENCE = (10071, 10164)  # Expected last sequence differs: loss, or another writer.
-_NAME_IN_USE = 10058
+_NAME_IN_USE, _NOT_FOUND = 10058, 10059
+# A request for messages that ended as it should: nothing came, or its time is over.
+_OVER = frozenset({"404", "408"})
+
+log = structlog.get_logger()
 
 
 class StreamError(Exception):
@@ -94,12 +102,105 @@ async def ensure_stream(client: Client, service: str) -> StreamInfo:
         "max_age": 8 * _DAY_NS,
     }
     try:
-        await ask(client, f"$JS.API.STREAM.CREATE.{name}", json.dumps(config).encode())
+        info = await ask(client, f"$JS.API.STREAM.INFO.{name}", b"")
+    except StreamError as error:
+        if error.code != _NOT_FOUND:
+            raise
+        info = await _create_stream(client, name, config)
+    return StreamInfo(incarnation=info["created"], last_sequence=info["state"]["last_seq"])
+
+
+async def _create_stream(client: Client, name: str, config: dict[str, Any]) -> dict[str, Any]:
+    """Make the stream, unless somebody did so at this moment, and return where it stands."""
+    try:
+        return await ask(client, f"$JS.API.STREAM.CREATE.{name}", json.dumps(config).encode())
     except StreamError as error:
         if error.code != _NAME_IN_USE:
             raise
-    info = await ask(client, f"$JS.API.STREAM.INFO.{name}", b"")
-    return StreamInfo(incarnation=info["created"], last_sequence=info["state"]["last_seq"])
+    return await ask(client, f"$JS.API.STREAM.INFO.{name}", b"")
+
+
+async def overhear(url: str, service: str, heard: Callable[[bytes], None]) -> None:
+    """Call `heard` with every message that `service` publishes from now on, until cancelled.
+
+    Nothing is acknowledged and what is missed is not repeated: for wake-ups, never for effects.
+    A service may overhear itself only.
+    """
+
+    async def pass_on(message: Msg) -> None:
+        heard(message.data)
+
+    while True:
+        try:
+            client = await connect(url, service)
+        except StreamUnavailable as error:
+            log.warning("nothing_heard", service=service, problem=str(error))
+            await asyncio.sleep(_TROUBLE_SECONDS)
+            continue
+        try:  # The client connects and subscribes again by itself, for ever.
+            await client.subscribe(subject_of(service), cb=pass_on)
+            await asyncio.Event().wait()
+        finally:
+            await client.close()
+
+
+class Pull:
+    """The messages of one durable consumer as they come: one request asks for many of them.
+
+    The client's own `fetch` makes two requests for each few messages that come.
+    """
+
+    def __init__(self, client: Client, *, stream: str, consumer: str, messages_max: int) -> None:
+        self._client, self._messages_max = client, messages_max
+        self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self._inbox = client.new_inbox()
+        self._came: asyncio.Queue[Msg] = asyncio.Queue()
+        self._wanted = 0  # How many the open request may still bring.
+
+    async def open(self) -> None:
+        """Begin to listen."""
+
+        async def keep(message: Msg) -> None:
+            self._came.put_nowait(message)
+
+        await self._client.subscribe(self._inbox, cb=keep)
+
+    async def next(self, seconds: float) -> list[Msg]:
+        """Return what has come, as soon as anything has; nothing after about `seconds`.
+
+        Nothing at once means that there is no such consumer. A request is forgotten by a server
+        that was started again, so it is made anew whenever nothing came.
+        """
+        while True:
+            if self._wanted <= 0 and self._came.empty():
+                await self._request(seconds)
+            try:
+                async with asyncio.timeout(seconds + REQUEST_SECONDS):
+                    came = [await self._came.get()]
+            except TimeoutError:
+                self._wanted = 0
+                return []
+            while not self._came.empty():
+                came.append(self._came.get_nowait())
+            messages = [one for one in came if not _status_of(one)]
+            self._wanted -= len(messages)
+            told = {status for one in came if (status := _status_of(one))}
+            if told:
+                self._wanted = 0
+            if messages or told - _OVER:
+                return messages
+            if told & _OVER:
+                return []
+
+    async def _request(self, seconds: float) -> None:
+        wanted = {"batch": self._messages_max, "expires": int(seconds * 1e9)}
+        await self._client.publish(self._subject, json.dumps(wanted).encode(), self._inbox)
+        self._wanted = self._messages_max
+
+
+def _status_of(message: Msg) -> str:
+    """Return what JetStream says instead of a message; empty for a message."""
+    return (message.headers or {}).get("Status", "") if not message.data else ""
 
 
 async def ask(

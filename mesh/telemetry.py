@@ -6,27 +6,38 @@ Spans go to OTLP when `TONGBAO_OTLP_ENDPOINT` is set, else to `<home>/traces/<se
 
 from __future__ import annotations
 
+import random
+import re
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-from opentelemetry.trace import SpanKind
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
+from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import Counter, Gauge, Histogram
-from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
-from mesh.context import acting
+from mesh.context import Acting, acting
+from mesh.otlp import exporter_for
 
 _PROPAGATOR = TraceContextTextMapPropagator()
+_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_KEPT = frozenset("13579bdf")  # Last digits of a traceparent whose trace is kept.
 _tracer = trace.get_tracer("tongbao")
+_ratio = 0.0  # Of the traces that begin here, how many are kept.
 
 # Names follow the OpenTelemetry semantic conventions for RPC, spelled for Prometheus.
 CALL_SECONDS = Histogram(
@@ -35,12 +46,15 @@ CALL_SECONDS = Histogram(
     ["rpc_method", "rpc_response_status_code"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
-OUTBOX_BACKLOG = Gauge("tongbao_outbox_backlog", "Rows that the relay has yet to publish.")
+INBOX_LAG = Gauge("tongbao_inbox_lag", "Messages of a stream that are yet to be read.", ["source"])
 EVENTS_APPLIED = Counter(
     "tongbao_events_applied_total", "Events whose effects are durable.", ["source"]
 )
 DEAD_LETTERS = Counter(
     "tongbao_dead_letters_total", "Events that could not be applied.", ["source"]
+)
+CASES_OVERDUE = Gauge(
+    "tongbao_cases_overdue", "Cases that nobody has resolved by their deadline.", ["kind"]
 )
 STREAM_LOSSES = Counter(
     "tongbao_stream_losses_total", "Times the relay found acknowledged messages gone."
@@ -73,6 +87,29 @@ class StatementRows(Collector):
         yield family
 
 
+class PoolUse(Collector):
+    """How long statements wait for a connection of the pool. Counted there already."""
+
+    def __init__(self, stats: Callable[[], Mapping[str, int]]) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield size, requests, those that waited, and the seconds they waited."""
+        told = self._stats()
+        size = "Connections to PostgreSQL."
+        yield GaugeMetricFamily("tongbao_pool_connections", size, told.get("pool_size", 0))
+        for name, text, key, scale in _POOL_COUNTERS:
+            yield CounterMetricFamily(name, text, told.get(key, 0) / scale)
+
+
+_POOL_COUNTERS = (
+    ("tongbao_pool_requests", "Connections asked for.", "requests_num", 1),
+    ("tongbao_pool_waits", "Of these, how often one had to be waited for.", "requests_queued", 1),
+    ("tongbao_pool_wait_seconds", "How long, in all.", "requests_wait_ms", 1000),
+    ("tongbao_pool_failures", "How often none was to be had.", "requests_errors", 1),
+)
+
+
 class FileExporter(SpanExporter):
     """Writes spans as JSON lines."""
 
@@ -94,34 +131,74 @@ class FileExporter(SpanExporter):
 @contextmanager
 def tracing(service: str, *, home: Path, endpoint: str | None, ratio: float) -> Iterator[None]:
     """Send spans somewhere inside the block; `ratio` of the traces that begin here are kept."""
-    global _tracer
-    exporter = (
-        OTLPSpanExporter(endpoint=endpoint, insecure=endpoint.startswith("http://"))
-        if endpoint
-        else FileExporter(home / "traces" / f"{service}.jsonl")
-    )
+    global _tracer, _ratio
+    exporter = exporter_for(endpoint) or FileExporter(home / "traces" / f"{service}.jsonl")
     provider = TracerProvider(
         resource=Resource.create({"service.name": f"tongbao-{service}"}),
-        sampler=ParentBased(TraceIdRatioBased(ratio)),
+        sampler=ParentBased(ALWAYS_ON),  # Who is not kept comes not so far: see `span`.
         shutdown_on_exit=False,
     )
     provider.add_span_processor(BatchSpanProcessor(exporter))
-    before, _tracer = _tracer, provider.get_tracer("tongbao")
+    before, _tracer = (_tracer, _ratio), provider.get_tracer("tongbao")
+    _ratio = ratio
     try:
         yield
     finally:
-        _tracer = before
+        _tracer, _ratio = before
         provider.shutdown()  # Sends what is left.
 
 
+def span(
+    name: str, *, traceparent: str = "", kind: SpanKind = SpanKind.SERVER
+) -> AbstractContextManager[str]:
+    """Run the block in a span below `traceparent`; it yields the traceparent for what follows.
+
+    Most traces are not kept: then there is no span, only ids, and it costs next to nothing.
+    """
+    if not _TRACEPARENT.fullmatch(traceparent):
+        if random.random() >= _ratio:  # noqa: S311 nothing is secret here
+            ids = random.getrandbits(128) | 1, random.getrandbits(64) | 1
+            return nullcontext(f"00-{ids[0]:032x}-{ids[1]:016x}-00")
+        traceparent = ""
+    elif not _is_kept(traceparent):
+        return nullcontext(traceparent)
+    return _kept_span(name, traceparent=traceparent, kind=kind)
+
+
+def traced(name: str, who: Acting, *, kind: SpanKind) -> AbstractContextManager[Acting]:
+    """Run the block in a span of one item or event of `who`; it yields who acts below it.
+
+    Most traces are not kept: then there is no span, and this costs next to nothing.
+    """
+    return _traced(name, who, kind=kind) if _is_kept(who.traceparent) else nullcontext(who)
+
+
+def _is_kept(traceparent: str) -> bool:
+    return traceparent[-1:] in _KEPT
+
+
 @contextmanager
-def span(name: str, *, traceparent: str = "", kind: SpanKind = SpanKind.SERVER) -> Iterator[str]:
-    """Run the block in a span below `traceparent`; yield the traceparent for what follows."""
+def _kept_span(name: str, *, traceparent: str, kind: SpanKind) -> Iterator[str]:
     parent = _PROPAGATOR.extract({"traceparent": traceparent}) if traceparent else None
-    with _tracer.start_as_current_span(name, context=parent, kind=kind):
+    # No texts of exceptions: they may hold what nobody should read.
+    with _tracer.start_as_current_span(
+        name, context=parent, kind=kind, record_exception=False, set_status_on_exception=False
+    ) as current:
         carrier: dict[str, str] = {}
         _PROPAGATOR.inject(carrier)
-        yield carrier.get("traceparent", "")
+        try:
+            yield carrier.get("traceparent", "")
+        except BaseException as error:
+            current.set_status(StatusCode.ERROR, type(error).__name__)
+            raise
+
+
+@contextmanager
+def _traced(name: str, who: Acting, *, kind: SpanKind) -> Iterator[Acting]:
+    with _kept_span(name, traceparent=who.traceparent, kind=kind) as below:
+        if who.trace_no:
+            trace.get_current_span().set_attribute("tongbao.trace_no", who.trace_no)
+        yield replace(who, traceparent=below)
 
 
 def tag_span() -> None:

@@ -7,6 +7,7 @@ whoever has a private key whose public half we know may speak as its owner.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,6 +18,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
+from mesh.batch import NotExecuted, Unknown
 from mesh.clock import real_seconds
 from mesh.errors import Refused, refuse
 from tongbao.common.v1 import options_pb2
@@ -32,6 +34,9 @@ _CACHED_MAX = 10_000
 _NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 _APP_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
+# A token that was good is good no more when its key was retired: how often we look.
+LOOK_SECONDS = 2
+
 KeysOf = Callable[[str], Awaitable[Sequence[Ed25519PublicKey]]]
 
 
@@ -41,6 +46,17 @@ class Identity:
 
     role: options_pb2.Role.ValueType
     name: str  # An app's id, a service's or an operator's name.
+
+
+@dataclass(slots=True, kw_only=True)
+class _Known:
+    """A token that was verified: by which key, until when it lives, when to look at its key."""
+
+    identity: Identity
+    issuer: str
+    key: Ed25519PublicKey
+    end: int
+    look_at: int
 
 
 class Signer:
@@ -74,11 +90,15 @@ class Signer:
 
 
 class Verifier:
-    """Tells who signed a token. Verifies each token once and remembers it until it ends."""
+    """Tells who signed a token. Verifies each token once and remembers it until it ends.
+
+    Whether an app still has the key that signed it is asked again every LOOK_SECONDS, so a key
+    that is retired takes its tokens with it.
+    """
 
     def __init__(self, keys_dir: Path, *, apps: KeysOf | None = None) -> None:
         self._keys_dir, self._apps = keys_dir, apps
-        self._known: dict[str, tuple[Identity, int]] = {}
+        self._known: dict[str, _Known] = {}
 
     async def identify(self, token: str) -> Identity:
         """Return the owner of `token`.
@@ -86,18 +106,39 @@ class Verifier:
         Raises Refused(TOKEN_INVALID) or Refused(TOKEN_EXPIRED).
         """
         now = real_seconds()
-        identity, end = self._known.get(token, (None, 0))
-        if identity is not None and now < end + _LEEWAY_SECONDS:
-            return identity
-        identity, end = await self._verify(token)
+        known = self._known.get(token)
+        if known is not None and now < known.end + _LEEWAY_SECONDS:
+            if now >= known.look_at and known.identity.role == options_pb2.ROLE_APP:
+                await self._look_again(token, known, now)
+            return known.identity
+        known = await self._verify(token)
         if len(self._known) >= _CACHED_MAX:
             self._known.clear()  # Rare, and cheaper than keeping an order of use.
-        self._known[token] = (identity, end)
-        return identity
+        self._known[token] = known
+        return known.identity
 
-    async def _verify(self, token: str) -> tuple[Identity, int]:
+    async def lapse(self, token: str) -> Refused:
+        """Return why `token` is good no more, when that is so: for calls that last."""
+        while True:
+            try:
+                await self.identify(token)
+            except Refused as refused:
+                return refused
+            except (NotExecuted, Unknown):
+                pass  # Nobody can say now; nothing new comes in either.
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _look_again(self, token: str, known: _Known, now: int) -> None:
+        """Raise TOKEN_INVALID when the app has the key no more."""
+        known.look_at = now + LOOK_SECONDS  # First, so that of many calls one looks.
+        if known.key not in await self._keys(known.issuer):
+            self._known.pop(token, None)
+            raise _invalid("its key is retired")
+
+    async def _verify(self, token: str) -> _Known:
         problem = "no key of its issuer signed it"
-        for key in await self._keys(self._issuer(token)):
+        issuer = self._issuer(token)
+        for key in await self._keys(issuer):
             try:
                 claims = jwt.decode(
                     token,
@@ -116,7 +157,13 @@ class Verifier:
             if int(claims["exp"]) - int(claims["iat"]) > LIFE_SECONDS_MAX:
                 problem = f"it lives longer than {LIFE_SECONDS_MAX} s"
                 raise refuse(reasons.REASON_TOKEN_EXPIRED, problem=problem)
-            return _identity(str(claims["iss"])), int(claims["exp"])
+            return _Known(
+                identity=_identity(issuer),
+                issuer=issuer,
+                key=key,
+                end=int(claims["exp"]),
+                look_at=real_seconds() + LOOK_SECONDS,
+            )
         raise _invalid(problem)
 
     @staticmethod

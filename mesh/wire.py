@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import protovalidate
+from google.protobuf import timestamp_pb2
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 
@@ -19,7 +22,8 @@ _VALIDATOR = protovalidate.Validator()
 def check(message: Message) -> None:
     """Raise Malformed, with every violation at once, unless `message` keeps its rules."""
     violations = _VALIDATOR.collect_violations(message)
-    if not violations:
+    moments = [name for name in _moments(message.DESCRIPTOR) if not _is_moment(message, name)]
+    if not violations and not moments:
         return
     bad = error_details_pb2.BadRequest()
     for violation in violations:
@@ -29,7 +33,32 @@ def check(message: Message) -> None:
             description=found.message,
             reason=found.rule_id,
         )
+    for name in moments:
+        told = "must be a moment of the years 1 to 9999"
+        bad.field_violations.add(field=name, description=told, reason="timestamp.valid")
     raise Malformed(bad)
+
+
+@cache
+def _moments(kind: Descriptor) -> tuple[str, ...]:
+    """Return the names of the fields of `kind` that are single moments."""
+    full_name = timestamp_pb2.Timestamp.DESCRIPTOR.full_name
+    return tuple(
+        field.name
+        for field in kind.fields
+        if not field.is_repeated
+        and field.message_type is not None
+        and field.message_type.full_name == full_name
+    )
+
+
+def _is_moment(message: Message, name: str) -> bool:
+    """Return whether the moment can be read: its parts may hold what no moment has."""
+    try:
+        getattr(message, name).ToDatetime()
+    except (ValueError, OverflowError):
+        return False
+    return True
 
 
 def malformed(field: str, *, rule: str, description: str) -> Malformed:
@@ -49,10 +78,12 @@ def fingerprint(message: Message, *, without: Sequence[str] = ()) -> bytes:
 
     `without` names fields that say nothing about the content, such as the item's context.
     """
-    content = type(message)()
-    content.CopyFrom(message)
-    for field in without:
-        content.ClearField(field)
+    content = message
+    if without:
+        content = type(message)()
+        content.CopyFrom(message)
+        for field in without:
+            content.ClearField(field)
     return hashlib.sha256(content.SerializeToString(deterministic=True)).digest()
 
 

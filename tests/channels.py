@@ -48,4 +48,10 @@ def carrying(signer: Signer | Fixed, *, seconds: float | None = CALL_SECONDS) ->
         ) -> Any:
             return await continuation(completed(details, None), requests)
 
-    return [Unary(), Stream()]
+    class Watch(grpc.aio.UnaryStreamClientInterceptor):
+        async def intercept_unary_stream(
+            self, continuation: Callable[..., Awaitable[Any]], details: Any, request: Any
+        ) -> Any:
+            return await continuation(completed(details, None), request)
+
+    return [Unary(), Stream(), Watch()]

@@ -144,11 +144,14 @@ class Handle:
         sql = "SELECT 1 FROM inbox WHERE batch_id = %(batch_id)s"
         await eventually(lambda: self.rows(sql, batch_id=batch_id), within=within)
 
-    async def blocked(self, count: int = 1) -> None:
-        """Return when `count` backends of the service's database wait for a lock."""
-        sql = """SELECT count(*) FROM pg_stat_activity
-                 WHERE wait_event_type = 'Lock' AND datname = current_database()"""
-        await eventually(lambda: self.rows(sql) == [(count,)])
+    async def blocked(self, count: int = 1, *, what: str = "") -> None:
+        """Return when `count` backends of the service's database wait for a lock.
+
+        `what` is in their statement: upkeep may wait beside them.
+        """
+        sql = """SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+                 AND datname = current_database() AND strpos(query, %(what)s) > 0"""
+        await eventually(lambda: self.rows(sql, what=what) == [(count,)])
 
     def dead_letters(self) -> list[event_pb2.Event]:
         """The events that were set aside, oldest first."""

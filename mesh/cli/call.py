@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,6 +53,8 @@ def call(
     """Call a public method of a running installation and print its answer as JSON.
 
     Example: `tongbao call trade.v1.TradeService/GetTrace -d '{"traceNo": "MALL-1"}'`.
+    What is answered by a stream, such as WatchTrade, is printed answer by answer as it comes,
+    until the stream ends; a method that takes a stream is sent one request and ended.
     Exit codes: 0 answered; 1 refused, and stderr says why; 2 no such method, or `data` is
     not a request of it.
 
@@ -74,19 +77,19 @@ def call(
     request = _request(found, sys.stdin.read() if data == "-" else data)
     name = as_name or _default_caller(found, settings)
     try:
-        answer = _send(settings, found, request, name)
+        for answer in exchange(settings, found, request, name):
+            told = json_format.MessageToDict(answer)
+            show(json.dumps(told, indent=2, ensure_ascii=False), told, as_json=as_json)
     except grpc.RpcError as error:
         _complain(error, as_json=as_json)
         return 1
-    told = json_format.MessageToDict(answer)
-    show(json.dumps(told, indent=2, ensure_ascii=False), told, as_json=as_json)
     return 0
 
 
 def find_method(name: str) -> MethodDescriptor:
     """Return the method called `name`, shortened from the front or not. Raises ConfigError."""
     wanted = name.strip("/").replace("/", ".")
-    known = _methods()
+    known = all_methods()
     hits = [full for full in known if full == wanted or full.endswith(f".{wanted}")]
     if len(hits) == 1:
         return known[hits[0]]
@@ -99,7 +102,7 @@ def find_method(name: str) -> MethodDescriptor:
     raise ConfigError(f"method: there is no {name}{hint}")
 
 
-def _methods() -> dict[str, MethodDescriptor]:
+def all_methods() -> dict[str, MethodDescriptor]:
     """Return every method of the contracts by its full name."""
     spec = importlib.util.find_spec(_STUBS)
     assert spec is not None, "the stubs are installed with us"
@@ -142,8 +145,19 @@ def _default_caller(method: MethodDescriptor, settings: Settings) -> str:
     return names[0]
 
 
-def _send(settings: Settings, method: MethodDescriptor, request: Message, name: str) -> Any:
-    """Return the answer. Raises grpc.RpcError, StartError."""
+def send(settings: Settings, method: MethodDescriptor, request: Message, name: str) -> Any:
+    """Return what the running installation answers to `name`. Raises grpc.RpcError, StartError."""
+    [answer] = exchange(settings, method, request, name)
+    return answer
+
+
+def exchange(
+    settings: Settings, method: MethodDescriptor, request: Message, name: str
+) -> Iterator[Any]:
+    """Yield what the running installation answers to `name`, one by one when it is a stream.
+
+    Raises grpc.RpcError, StartError.
+    """
     service = method.full_name.removeprefix(f"{_STUBS}.").partition(".")[0]
     port = running_state(settings.home)["ports"].get(service)
     token = signer_of(settings.home, name).token()
@@ -155,12 +169,19 @@ def _send(settings: Settings, method: MethodDescriptor, request: Message, name: 
         )
     credentials = grpc.ssl_channel_credentials(settings.tls_ca.read_bytes())
     with grpc.secure_channel(f"{settings.public_host}:{port}", credentials) as channel:
-        send: Any = channel.unary_unary(
+        takes = "stream" if method.client_streaming else "unary"
+        gives = "stream" if method.server_streaming else "unary"
+        ask: Any = getattr(channel, f"{takes}_{gives}")(
             f"/{_slashed(method.full_name)}",
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=message_factory.GetMessageClass(method.output_type).FromString,
         )
-        return send(request, timeout=_SECONDS, metadata=(("authorization", f"Bearer {token}"),))
+        answer = ask(
+            iter([request]) if method.client_streaming else request,
+            timeout=None if method.server_streaming else _SECONDS,
+            metadata=(("authorization", f"Bearer {token}"),),
+        )
+        yield from answer if method.server_streaming else [answer]
 
 
 def _complain(error: grpc.RpcError, *, as_json: bool) -> None:

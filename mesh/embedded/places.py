@@ -125,6 +125,12 @@ class Ports:
 
     def __init__(self, home: Path) -> None:
         self._file = home / "run" / "ports.json"
+        self._given: set[int] = set()
+
+    def kept(self) -> dict[str, int]:
+        """Return the ports remembered, by name."""
+        found: dict[str, int] = json.loads(self._file.read_text()) if self._file.exists() else {}
+        return found
 
     def port(self, name: str, *, wanted: int = 0) -> int:
         """Return the port for `name`: `wanted`, or the one remembered, or a free one.
@@ -133,12 +139,11 @@ class Ports:
         is replaced: nobody was promised it.
         """
         if wanted:
-            if not is_free(wanted):
+            if wanted in self._given or not is_free(wanted):
                 raise port_in_use(name, wanted)
+            self._given.add(wanted)  # Ports are shared on purpose: two of ours would not notice.
             return wanted
-        kept: dict[str, int] = {}
-        if self._file.exists():
-            kept = json.loads(self._file.read_text())
+        kept = self.kept()
         remembered = kept.get(name)
         if remembered is not None and is_free(remembered):
             return remembered

@@ -34,7 +34,7 @@ INSERT INTO node (node) SELECT generate_series(0, 255);
 -- null means publish it (again).
 CREATE TABLE outbox (
     outbox_id   bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    events      bytea       NOT NULL,
+    events      bytea       STORAGE EXTERNAL NOT NULL,  -- Read once, soon: not worth compressing.
     sequence    bigint,
     create_time timestamptz NOT NULL DEFAULT now()
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
@@ -81,3 +81,78 @@ BEGIN
     EXECUTE format(
         'CREATE TABLE IF NOT EXISTS %I PARTITION OF %I DEFAULT', parent || '_default', parent);
 END $$;
+
+-- Makes what is missing for this business year and `months_ahead` months from now, and returns
+-- how many partitions it made. A schema with monthly partitions has make_partitions(months) for
+-- them, which is called too: three months, because each statement opens them all.
+CREATE FUNCTION keep_partitions(months_ahead integer) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    this_year integer := extract(year FROM business_now());
+    last_year integer := extract(year FROM business_now() + make_interval(months => months_ahead));
+    own       integer := 0;
+    made      integer := 0;
+    parent    text;
+BEGIN
+    FOR parent IN
+        SELECT c.relname FROM pg_partitioned_table p JOIN pg_class c ON c.oid = p.partrelid
+            JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = p.partattrs[0]
+        WHERE c.relnamespace = current_schema()::regnamespace AND a.atttypid = 'text'::regtype
+        ORDER BY c.relname
+    LOOP
+        FOR year IN this_year .. last_year LOOP
+            CONTINUE WHEN to_regclass(format('%I', parent || '_' || year)) IS NOT NULL;
+            PERFORM make_partitions(parent, year, 1);
+            made := made + 1;
+        END LOOP;
+    END LOOP;
+    IF to_regprocedure('make_partitions(integer)') IS NOT NULL THEN
+        EXECUTE 'SELECT make_partitions($1)' INTO own USING least(months_ahead, 3);
+    END IF;
+    RETURN made + own;
+END $$;
+
+-- The moment at which the range of a partition begins or ends: `2026`, `202601`, a UUIDv7.
+CREATE FUNCTION partition_moment(bound text) RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN bound LIKE '________-%'
+        THEN to_timestamp(('x' || lpad(left(replace(bound, '-', ''), 12), 16, '0'))::bit(64)::bigint
+                          / 1000.0)
+        ELSE to_date(left(bound, 8) || right('0101', 8 - length(left(bound, 8))), 'YYYYMMDD') END
+$$;
+
+-- Until when each partitioned table has partitions without a gap, and whether any row lies in
+-- the default one. Where none covers this moment, `ends` is this moment.
+CREATE FUNCTION partition_horizon() RETURNS TABLE (name text, ends timestamptz, strays boolean)
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    parent record;
+    part   record;
+BEGIN
+    FOR parent IN
+        SELECT c.oid, c.relname, p.partdefid::regclass AS rest FROM pg_partitioned_table p
+            JOIN pg_class c ON c.oid = p.partrelid
+        WHERE c.relnamespace = current_schema()::regnamespace ORDER BY c.relname
+    LOOP
+        name := parent.relname;
+        ends := business_now();
+        strays := false;
+        FOR part IN
+            SELECT partition_moment(b[1]) AS begins, partition_moment(b[2]) AS ends
+            FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid,
+                regexp_match(pg_get_expr(c.relpartbound, c.oid),
+                             $re$FROM \('([^']+)'\) TO \('([^']+)'\)$re$) AS b
+            WHERE i.inhparent = parent.oid AND b IS NOT NULL ORDER BY 1
+        LOOP
+            IF part.begins <= partition_horizon.ends THEN
+                ends := greatest(partition_horizon.ends, part.ends);
+            END IF;
+        END LOOP;
+        IF parent.rest::oid <> 0 THEN
+            EXECUTE format('SELECT EXISTS (SELECT FROM %s)', parent.rest) INTO strays;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END $$;
+
+-- What is old enough to be forgotten, found without reading all of it.
+CREATE INDEX outbox_create_time ON outbox USING brin (create_time);
+CREATE INDEX inbox_create_time ON inbox USING brin (create_time);

@@ -16,9 +16,13 @@ from secrets import token_urlsafe
 from mesh.config import Settings, environment
 from mesh.embedded.places import Ports, StartError, explained, private_dir, write_private
 from mesh.embedded.process import Process
+from mesh.embedded.routes import dsn_over, url_over
+from mesh.handover import leads_to, own_path
 
 SIMULATOR = "sim"
+EDGE, EDGE_MODULE = "edge", "web.edge"
 ACQUIRERS = ("sim-a", "sim-b", "sim-c", "sim-d")
+FEES_PPM = (3800, 5000, 6000, 6000)  # What each acquirer takes of a charge, for its bills.
 CALLBACKS = "channel"  # The service that providers call back.
 GRACE_S = 25.0  # What a service may take to finish what it began.
 _ASK_S = 1.0
@@ -32,7 +36,8 @@ class Child:
 
     `settings` are what is special to this child; they are written to
     `<home>/run/<name>.json` on top of the supervisor's own. `ports` and `urls`, by name, are
-    how others find it; a port on which nobody listens in the end is not told.
+    how others find it; a port on which nobody listens in the end is not told. `socket` is
+    where it is called from inside; a child that has one can be replaced while it runs.
     """
 
     name: str
@@ -43,6 +48,7 @@ class Child:
     ports: Mapping[str, int] = field(default_factory=dict)
     urls: Mapping[str, str] = field(default_factory=dict)
     grace_s: float = GRACE_S
+    socket: Path | None = None
 
 
 class Program:
@@ -65,10 +71,22 @@ class Program:
         if self.process is not None:
             await self.process.end(signal.SIGTERM, grace=self.child.grace_s)
 
+    async def relieve(self, within: float) -> None:
+        """Let the program go when all its callers have left; make it after `within` seconds."""
+        if self.process is not None:
+            await self.process.end(signal.SIGUSR1, grace=within)
+
     async def healthy(self) -> bool:
-        """Return whether the program is ready now."""
+        """Return whether the program is ready now, and in its place."""
         running = self.process is not None and self.process.returncode is None
-        return running and await self.child.ready()
+        return running and self._in_place() and await self.child.ready()
+
+    def _in_place(self) -> bool:
+        """Return whether callers inside find this process, not one that it replaces."""
+        if self.child.socket is None:
+            return True
+        assert self.process is not None, "not started yet"
+        return leads_to(self.child.socket, own_path(self.child.socket, self.process.pid))
 
     def send(self, number: int) -> None:
         """Send a signal to the program."""
@@ -116,12 +134,35 @@ def standard_children(settings: Settings, services: Sequence[str]) -> list[Child
                 name=service,
                 argv=[sys.executable, "-m", "mesh.serve", service],
                 ready=partial(serves, settings.socket_dir / f"{service}.sock"),
+                socket=settings.socket_dir / f"{service}.sock",
                 settings=own,
                 ports={service: public[service]} | ({"http": http_port} if callbacks else {}),
                 urls=found_at | ({"http": http_url} if callbacks else {}),
             )
         )
+    if importlib.util.find_spec(EDGE_MODULE.split(".")[0]):
+        children.append(_edge(settings, ports, public))
     return children
+
+
+def _edge(settings: Settings, ports: Ports, public: Mapping[str, int]) -> Child:
+    """Return the edge: JSON over HTTP for the public port of every service."""
+    host = settings.public_host
+    port = ports.port(EDGE, wanted=settings.edge_port)
+    services = [f"--service={service}={host}:{number}" for service, number in public.items()]
+    argv = [sys.executable, "-m", EDGE_MODULE, f"--listen={host}:{port}", *services]
+    return Child(
+        name=EDGE,
+        argv=[
+            *argv,
+            f"--ca={settings.tls_ca}",
+            f"--certificate={settings.tls_cert}",
+            f"--key={settings.tls_key}",
+        ],
+        ready=partial(listens, port),
+        ports={EDGE: port},
+        urls={EDGE: f"https://{host}:{port}"},
+    )
 
 
 def _simulator(settings: Settings, ports: Ports) -> Child:
@@ -137,6 +178,7 @@ def _simulator(settings: Settings, ports: Ports) -> Child:
     journal = settings.home / "sim" / "journal.ndjson"
     private_dir(journal.parent)
     acquirers = [f"--acquirer={name}={found_at[name]}" for name in ACQUIRERS]
+    acquirers += [f"--fee-ppm={name}={fee}" for name, fee in zip(ACQUIRERS, FEES_PPM, strict=True)]
     control = found_at[SIMULATOR]
     argv = [sys.executable, "-m", SIMULATOR, *acquirers, f"--control-port={control}"]
     return Child(
@@ -160,6 +202,31 @@ def write_settings(settings: Settings, child: Child, secrets: Mapping[str, str])
     shared = settings.model_dump(mode="json", exclude=not_theirs, exclude_none=True)
     own = {**shared, **child.settings, **secrets}
     write_private(settings_file(settings.home, child.name), json.dumps(own, indent=1) + "\n")
+
+
+def secrets_of(
+    child: Child, settings: Settings, servers: tuple[Mapping[str, str], Mapping[str, str]]
+) -> dict[str, str]:
+    """Return what `child` alone is told: its DSN and its NATS address, over its routes."""
+    dsns, urls = servers
+    secrets = {}
+    if child.name in dsns:
+        route = settings.routes.get(f"{child.name}>postgres")
+        secrets["database_dsn"] = dsn_over(dsns[child.name], route)
+    if url := urls.get(child.name, settings.nats_url):
+        secrets["nats_url"] = url_over(url, settings.routes.get(f"{child.name}>nats"))
+    return secrets
+
+
+async def addresses(table: Sequence[Child]) -> tuple[dict[str, int], dict[str, str]]:
+    """Return by name how the children are found; not every service has a public door."""
+    ports: dict[str, int] = {}
+    urls: dict[str, str] = {}
+    for child in table:
+        closed = [name for name, port in child.ports.items() if not await listens(port)]
+        ports |= {name: port for name, port in child.ports.items() if name not in closed}
+        urls |= {name: url for name, url in child.urls.items() if name not in closed}
+    return ports, urls
 
 
 async def listens(port: int) -> bool:

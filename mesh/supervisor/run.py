@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
 import json
 import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,30 +15,31 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from mesh.clock import real_now
-from mesh.config import Settings, environment, load, services
+from mesh.config import Settings, load, services
 from mesh.embedded import Nats, Postgres, StartError, prepare_database
-from mesh.embedded.places import make_home, private_dir, write_private
+from mesh.embedded.places import make_home, private_dir
 from mesh.embedded.process import Process
 from mesh.pki import prepare_keys
 from mesh.supervisor.children import (
     Child,
     Program,
-    listens,
-    settings_file,
+    addresses,
+    secrets_of,
     standard_children,
     write_settings,
 )
+from mesh.supervisor.control import Control, Say
 from mesh.supervisor.home import HomeLock, end_leftovers, remove_state, write_state
+from mesh.supervisor.schemas import bring_schemas_up
+from mesh.supervisor.starting import POLL_S, START_S, not_started, try_out
 
 POSTGRES, NATS = "postgres", "nats"
-START_S = 60.0
-MIGRATE_S = 300.0
+LEAVE_S = 30.0  # What a relieved program may take once all callers have moved.
 BACKOFF_S, BACKOFF_MAX_S = 0.2, 5.0
 STEADY_S = 30.0  # Up for so long, the next crash is a new story.
 CRASHES_MAX = 3  # While starting; later there is no limit.
 _HEALTH_EVERY_S = 1.0
 _FROZEN_AFTER = 3  # Failed looks in a row at a server that runs.
-_POLL_S = 0.05
 
 
 class Unit(Protocol):
@@ -90,6 +91,9 @@ class Supervisor:
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._watch: asyncio.Task[None] | None = None
         self._crashes: dict[str, int] = {}
+        self._since: dict[str, str] = {}
+        self._rolling = asyncio.Lock()
+        self._control = Control(self.settings.socket_dir, {"roll": self._asked_to_roll})
         self._wanted_restarts: set[str] = set()
         self._ending = False
         self._healthy = False
@@ -136,6 +140,7 @@ class Supervisor:
     async def stop(self) -> None:
         """Take everything down: services, simulator, NATS, PostgreSQL."""
         self._ending = True
+        await self._control.stop()
         tasks = [*self._keepers.values(), *([self._watch] if self._watch else [])]
         for task in tasks:
             task.cancel()
@@ -159,6 +164,32 @@ class Supervisor:
         finally:
             self._wanted_restarts.discard(name)
 
+    async def roll(self, name: str) -> None:
+        """Replace the running program `name` by a new one without a call being lost.
+
+        The new one is healthy and in its place before the old one is relieved; that leaves
+        when everybody has moved. Raises StartError, with the old one where it was, when there
+        is nothing to replace or the new one does not become healthy.
+        """
+        async with self._rolling:
+            old = self._units.get(name)
+            if not isinstance(old, Program) or old.child.socket is None:
+                raise StartError(
+                    f"cannot replace {name} while it runs",
+                    why=f"only {', '.join(self._replaceable())} can be",
+                    next_step="Name one of these, or stop and start everything",
+                )
+            new = Program(old.child, self.home)
+            await try_out(new, self.home)
+            self._say("took over", name, pid=new.process.pid if new.process else None)
+            self._keepers.pop(name).cancel()
+            self._take_on(name, new)
+            try:
+                await old.relieve(self.settings.connection_seconds * 1.1 + LEAVE_S)
+            finally:
+                await old.stop()
+            self._say("relieved", name, code=old.process.returncode if old.process else None)
+
     async def wait_healthy(self, within: float = START_S) -> None:
         """Return when everything is healthy. Raises StartError after `within` seconds."""
         await self._until_healthy(list(self._units), within=within)
@@ -173,17 +204,20 @@ class Supervisor:
         if table is None:
             table = standard_children(self.settings, self.services)
         for child in table:
-            write_settings(self.settings, child, self._secrets_of(child, servers))
+            write_settings(self.settings, child, secrets_of(child, self.settings, servers))
         if self.services:
-            await self._migrate()
+            await bring_schemas_up(self.home)
         for stage in sorted({child.stage for child in table}):
             names = [child.name for child in table if child.stage == stage]
             for child in table:
                 if child.stage == stage:
                     await self._start_one(child.name, Program(child, self.home))
             await self._until_healthy(names, within=START_S)
-        await self._note_addresses(table)
+        ports, urls = await addresses(table)
+        self.ports |= ports
+        self.urls |= urls
         self._watch = asyncio.create_task(self._watch_nats())
+        await self._control.start()
         self._healthy = True
         self._write_state()
 
@@ -218,52 +252,39 @@ class Supervisor:
             urls = {service: messages.url(service) for service in self.services}
         return dsns, urls
 
-    def _secrets_of(
-        self, child: Child, servers: tuple[dict[str, str], dict[str, str]]
-    ) -> dict[str, str]:
-        dsns, urls = servers
-        secrets = {}
-        if child.name in dsns:
-            secrets["database_dsn"] = dsns[child.name]
-        if child.name in urls:
-            secrets["nats_url"] = urls[child.name]
-        return secrets
-
-    async def _migrate(self) -> None:
-        """Bring all schemas up to date in a process of its own: it loads the services' code."""
-        file = settings_file(self.home, "migrate")
-        write_private(file, json.dumps({"home": str(self.home)}))
-        process = Process(
-            [sys.executable, "-m", "mesh.cli", "db", "upgrade"],
-            log=self.home / "logs" / "migrate.log",
-            env=environment(file),
-        )
-        try:
-            code = await process.wait(within=MIGRATE_S)
-        except TimeoutError:
-            code = await process.end(grace=1)
-        if code != 0:
-            lines = process.said().strip().splitlines() or ["it said nothing"]
-            raise StartError(
-                "cannot bring the schemas up to date",
-                why=lines[-1],
-                next_step=f"Read {self.home}/logs/migrate.log",
-            )
-
-    async def _note_addresses(self, table: Sequence[Child]) -> None:
-        """Collect how the children are found; not every service has a public door."""
-        for child in table:
-            closed = [name for name, port in child.ports.items() if not await listens(port)]
-            self.ports |= {name: port for name, port in child.ports.items() if name not in closed}
-            self.urls |= {name: url for name, url in child.urls.items() if name not in closed}
-
     async def _start_one(self, name: str, unit: Unit) -> None:
         begun = asyncio.get_running_loop().time()
         self._units[name] = unit
         await unit.start()
         seconds = asyncio.get_running_loop().time() - begun
         self._say("started", name, pid=self.pids.get(name), seconds=round(seconds, 3))
+        self._take_on(name, unit)
+
+    def _take_on(self, name: str, unit: Unit) -> None:
+        """Keep the running `unit` up from now on."""
+        self._units[name] = unit
+        self._since[name] = real_now().isoformat()
         self._keepers[name] = asyncio.create_task(self._keep(name, unit))
+        self._write_state()
+
+    async def _asked_to_roll(self, request: dict[str, object], say: Say) -> dict[str, object]:
+        """Roll the services of a request, or all; the schemas first, for what is new in them."""
+        wanted = request.get("names")
+        names = [str(name) for name in wanted] if isinstance(wanted, list) else []
+        names = names or self._replaceable()
+        if self.services:
+            await bring_schemas_up(self.home)
+        for name in names:
+            say({"event": "rolling", "name": name})
+            begun = asyncio.get_running_loop().time()
+            await self.roll(name)
+            seconds = round(asyncio.get_running_loop().time() - begun, 1)
+            say({"event": "rolled", "name": name, "pid": self.pids.get(name), "seconds": seconds})
+        return {"rolled": names}
+
+    def _replaceable(self) -> list[str]:
+        units = self._units.items()
+        return [n for n, unit in units if isinstance(unit, Program) and unit.child.socket]
 
     async def _stop_one(self, name: str) -> None:
         if (process := self._units[name].process) is not None:
@@ -289,6 +310,7 @@ class Supervisor:
             began = loop.time()
             try:
                 await unit.start()
+                self._since[name] = real_now().isoformat()
                 self._write_state()
             except StartError as error:
                 self._say("not started", name, why=str(error))
@@ -317,17 +339,12 @@ class Supervisor:
                     for name in late:
                         if self._crashes.get(name, 0) - before.get(name, 0) >= CRASHES_MAX:
                             raise self._late(name, f"it ended {CRASHES_MAX} times in a row")
-                    await asyncio.sleep(_POLL_S)
+                    await asyncio.sleep(POLL_S)
         except TimeoutError:
             raise self._late(late[0], f"it is not ready after {within:.0f} s") from None
 
     def _late(self, name: str, why: str) -> StartError:
-        process = self._units[name].process
-        lines = process.said().strip().splitlines() if process else []
-        last = f"; its last words: {lines[-1]}" if lines else ""
-        return StartError(
-            f"{name} did not start", why=why + last, next_step=f"Read {self.home}/logs/{name}.log"
-        )
+        return not_started(name, why, self._units[name].process, self.home)
 
     def _stage(self, name: str) -> int:
         """Return when `name` ends: PostgreSQL last, before it NATS, then the children's own."""
@@ -352,6 +369,9 @@ class Supervisor:
                 "pid": os.getpid(),
                 "started": self._started,
                 "healthy": self._healthy,
+                "version": importlib.metadata.version("tongbao"),
+                "since": self._since,
+                "restarts": self._crashes,
                 "pids": self.pids,
                 "ports": self.ports,
                 "urls": self.urls,

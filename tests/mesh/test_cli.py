@@ -53,8 +53,13 @@ def test_help_loads_no_verb():
 
 
 @pytest.mark.parametrize(
-    "verb", [["up"], ["down"], ["status"], ["db", "upgrade"], ["db", "current"]]
-)
+    "verb",
+    [
+        ["up"], ["down"], ["status"], ["logs"], ["doctor"], ["roll"],
+        ["config", "show"], ["config", "explain"],
+        ["db", "upgrade"], ["db", "current"], ["db", "partitions"], ["db", "retention"],
+    ],
+)  # fmt: skip
 def test_every_verb_says_its_exit_codes(fresh_home, verb):
     """And offers JSON."""
     done = tongbao(*verb, "--help", home=fresh_home)

@@ -70,6 +70,9 @@ def test_from_nothing_every_story_is_played_and_every_rule_holds(played):
     assert sum(sum(states.values()) for states in told["orders"].values()) == ORDERS
     assert told["orders"]["wrong_amount"].keys() == {"REVIEW"}
     assert told["orders"]["outage"].keys() == told["orders"]["hang"].keys() == {"PAID"}
+    for story in ("close_untried", "close_unpaid", "expire_untried", "expire_unpaid"):
+        assert told["orders"][story].keys() == {"CLOSED"}, story
+    assert told["orders"]["close_paid"].keys() == told["orders"]["close_paying"].keys() == {"PAID"}
     assert told["refunds"]["FAILED"] == 1
     assert told["refunds"]["SUCCEEDED"] > 20
     seen = {verdict["rule"]: verdict["seen"] for verdict in told["checker"]}
@@ -132,6 +135,7 @@ def test_the_verbs_for_people_speak_to_what_runs(played):
     gained = {name: after["shift_seconds"][name] - seconds
               for name, seconds in before["shift_seconds"].items()}  # fmt: skip
     assert set(gained.values()) == {93_600}
+    assert "sim" in gained  # The provider's day ends with ours.
 
 
 def test_a_row_edited_by_the_superuser_makes_it_fail(played):

@@ -64,7 +64,7 @@ async def test_bytes_that_are_no_message_are_malformed(toy):
 
 async def test_bytes_that_are_no_pack_end_the_stream(toy):
     """The same for streams."""
-    call = plain_call(toy.channel(), SUBMITS, kind="stream_stream")()
+    call = plain_call(toy.channel("payment"), SUBMITS, kind="stream_stream")()
     await call.write(b"\xff\xff\xff")
     error = await refusal(call.read())
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT

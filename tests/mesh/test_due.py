@@ -102,7 +102,7 @@ async def test_a_row_whose_flow_failed_is_due_again_when_its_lease_is_over(
         await eventually(lambda: tries == ["bad1"])
         toy.rows(ADD, name="good", count=1, after="0")
         await eventually(lambda: tries == ["bad1", "good1"])
-        assert toy.rows(LEFT) == [(1,)]
+        await eventually(lambda: toy.rows(LEFT) == [(1,)])
         await toy.shift(f"{LEASE_SECONDS} seconds")
         await eventually(lambda: tries == ["bad1", "good1", "bad1"])
         await eventually(lambda: toy.rows(LEFT) == [(0,)])

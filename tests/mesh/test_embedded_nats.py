@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import signal
 import socket
 import stat
 
@@ -214,3 +215,19 @@ async def test_passwords_are_only_ours_to_read(server):
     assert len(files) == 2 + len(SERVICES)
     for file in files:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+async def test_a_former_server_that_is_stopped_gives_way_before_the_next_one_starts(tmp_path):
+    """Its supervisor was killed while it could not hear: two would write into one store.
+
+    The next one has the port of the former, so whoever was told of it finds it there.
+    """
+    former = Nats(tmp_path, services=SERVICES)
+    await former.start()
+    former.send(signal.SIGSTOP)
+    try:
+        async with Nats(tmp_path, services=SERVICES) as running:
+            assert former.process.returncode == -signal.SIGKILL
+            assert running.port == former.port
+    finally:
+        await former.kill()

@@ -30,15 +30,15 @@ async def test_every_rpc_answers(fresh_home):
 
 async def code_of(platform, service, rpc: descriptor_pb2.MethodDescriptorProto):
     """Call the rpc with an empty request, or one empty item; return the status it ends with."""
-    roles = rpc.options.Extensions[options_pb2.policy].roles
-    is_inside = options_pb2.ROLE_SERVICE in roles
+    policy = rpc.options.Extensions[options_pb2.policy]
+    is_inside = options_pb2.ROLE_SERVICE in policy.roles
     method = descriptor_pool.Default().FindServiceByName(service).methods_by_name[rpc.name]
     request = message_factory.GetMessageClass(method.input_type)()
     response = message_factory.GetMessageClass(method.output_type)
     if "items" in request.DESCRIPTOR.fields_by_name:
         request.items.add()
     async with door_of(platform, service, is_inside=is_inside) as channel:
-        metadata = (("authorization", f"Bearer {token_of(platform, roles)}"),)
+        metadata = (("authorization", f"Bearer {token_of(platform, policy)}"),)
         kinds = {"request_serializer": type(request).SerializeToString,
                  "response_deserializer": response.FromString}  # fmt: skip
         path = f"/{service}/{rpc.name}"
@@ -48,6 +48,11 @@ async def code_of(platform, service, rpc: descriptor_pb2.MethodDescriptorProto):
                 await call.write(request)
                 answer = await call.read()
                 await call.done_writing()
+            elif rpc.server_streaming:
+                call = channel.unary_stream(path, **kinds)(
+                    request, metadata=metadata, timeout=SECONDS
+                )
+                answer = await call.read()
             else:
                 answer = await channel.unary_unary(path, **kinds)(
                     request, metadata=metadata, timeout=SECONDS
@@ -72,11 +77,12 @@ def door_of(platform, service, *, is_inside):
     return grpc.aio.secure_channel(address, credentials)
 
 
-def token_of(platform, roles):
+def token_of(platform, policy):
     """Return a token of somebody who may call."""
     keys = platform.stage.settings.home / "keys"
-    if options_pb2.ROLE_SERVICE in roles:
-        return Signer.from_file("svc:trade", keys / "trade.key").token()
-    if options_pb2.ROLE_APP in roles:
+    if options_pb2.ROLE_SERVICE in policy.roles:
+        name = policy.services[0]
+        return Signer.from_file(f"svc:{name}", keys / f"{name}.key").token()
+    if options_pb2.ROLE_APP in policy.roles:
         return platform.world.caller("MALL")._signer.token()
     return Signer.from_file("op:admin", keys / "operator.key").token()

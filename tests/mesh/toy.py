@@ -8,7 +8,7 @@ nothing else; as a process it is `payment` of the same module.
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 from mesh.config import load
 from mesh.due import Due
 from mesh.items import answered
+from mesh.limits import Limits
 from mesh.serve import Door, Service, running
 from tongbao.channel.v1 import attempt_pb2
 from tongbao.channel.v1 import channel_ops_service_pb2 as ops
@@ -52,6 +53,14 @@ async def _got(_: Any) -> trade.GetTradeResponse:
     return trade.GetTradeResponse()
 
 
+async def _paid(_: Any) -> trade.PayTradeResponse:
+    return trade.PayTradeResponse()
+
+
+async def _watched(_: Any) -> AsyncIterator[Any]:
+    yield trade.WatchTradeResponse()
+
+
 async def _submitted(item: pb.SubmitItem) -> pb.SubmitResult:
     if item.subject == "hang":
         await asyncio.Event().wait()
@@ -65,10 +74,13 @@ class Script:
     entries: Callable[[Any], Awaitable[Any]] = _listed
     put: Callable[[Any], Awaitable[Any]] = _put
     get: Callable[[Any], Awaitable[Any]] = _got
+    pay: Callable[[Any], Awaitable[Any]] = _paid
+    watch: Callable[[Any], AsyncIterator[Any]] = _watched
     submit: Callable[[Any], Awaitable[Any]] = _submitted
     tasks: list[Callable[[Any], Awaitable[None]]] = field(default_factory=list)
     due: list[Due[Any]] = field(default_factory=list)
     keys: dict[str, list[Any]] = field(default_factory=dict)
+    limits: dict[str, Limits] = field(default_factory=dict)
     crew: Any = None
 
 
@@ -82,6 +94,9 @@ def toy(script: Script) -> Service[Script]:
 
     async def keys_of(app_id):
         return script.keys.get(app_id, [])
+
+    async def limits_of(app_id):
+        return script.limits.get(app_id)
 
     return Service(
         name="channel",
@@ -108,6 +123,7 @@ def toy(script: Script) -> Service[Script]:
         due=script.due,
         tasks=script.tasks,
         apps=lambda _: keys_of,
+        limits=lambda _: limits_of,
     )
 
 
@@ -161,6 +177,18 @@ class _Trade(TradeServiceServicer):
 
     async def GetTrade(self, request, context):  # noqa: N802
         return await self._script.get(request)
+
+    async def PayTrade(self, request, context):  # noqa: N802
+        return await self._script.pay(request)
+
+    async def BatchPayTrades(self, request, context):  # noqa: N802
+        for item in request.items:
+            await self._script.pay(item)
+        return trade.BatchPayTradesResponse(results=[trade.PayTradeResult() for _ in request.items])
+
+    async def WatchTrade(self, request, context):  # noqa: N802
+        async for answer in self._script.watch(request):
+            yield answer
 
 
 def trace_request(app_id="mall", trace_no="MALL-1"):

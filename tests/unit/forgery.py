@@ -2,7 +2,7 @@
 
 `true_world()` holds what a run leaves when everything is right: a QR payment with two
 refunds, a recharge, a payment and a refund by wallet, one under review, one that failed over,
-one that risk blocked, one paid by a second try, and a refund that failed.
+one that risk blocked, one paid by a second try, a refund that failed, and two that were closed.
 """
 
 import itertools
@@ -161,7 +161,8 @@ class _Order:
             self._book_payment(payment, number, state, fee=fee, cost=cost, moved=moved)
         self.add("payment", "payment", payment, state, fee_minor=fee, cost_minor=cost)
         if state == "REVIEW":
-            self.add("payment", "case", f"cas_{payment}", "OPEN", amount=0, due="2026-09-02")
+            self.add("payment", "case", f"cas_{payment}", "OPEN", amount=moved, due="2026-09-02",
+                     about=payment, parked_on="suspense")  # fmt: skip
         if state == "SUCCEEDED" and self.kind == "COLLECT":
             self.add("settlement", "clearing_item", payment, "PENDING", clears="payment",
                      merchant_id=self.merchant, fee_minor=fee, cost_minor=cost,
@@ -186,6 +187,21 @@ class _Order:
             pending = f"merchant_pending:{self.merchant}"
             self.book("COLLECTED", payment, (clearing, pending, self.amount - fee),
                       (clearing, "fee_income:", fee), costs)  # fmt: skip
+
+    def close(self, channel=""):
+        """Close it: an order that nobody tried, or one whose payer had a code at `channel`."""
+        if channel:
+            payment = self.payment_no = self.world.number("PY")
+            self.add("risk", "decision", payment, "RELEASED", decision="PASS")
+            self.attempt("PAY", payment, "CLOSED", channel)
+            self.add("payment", "payment", payment, "CLOSED", fee_minor=0, cost_minor=0)
+            self.call("PayTrade", f"{self.name}-P1", payment_no=payment,
+                      payment_state="PROCESSING", trade_state="PAYING")  # fmt: skip
+        else:
+            self.call("CreateTrade", self.name, trade_state="CREATED")
+        self.state = "CLOSED"
+        self.call("CloseTrade", f"{self.name}-C", trade_state="CLOSED")
+        return self
 
     def refund(self, amount, *, share=0, state="SUCCEEDED"):
         refund = self.world.number("RF")
@@ -230,13 +246,14 @@ class _Order:
             )  # fmt: skip
 
     def done(self):
-        self.add("trade", "trade", self.trade_no, self.state)
+        due = "2026-09-01T10:30:00Z" if self.state == "PAYING" else ""
+        self.add("trade", "trade", self.trade_no, self.state, due=due)
         self.world.trades[self.trade_no] = TradeNow(
             trade_no=self.trade_no, trace_no=self.trace_no, state=self.state, version=3,
             amount_minor=self.amount, refunded_minor=self.refunded, currency_code=CNY,
             merchant_id=self.merchant, user_no=self.user,
         )  # fmt: skip
-        if self.state == "PAID":
+        if self.state in ("PAID", "CLOSED"):
             self.webhook(self.trade_no, 3, self.state)
         return self
 
@@ -262,6 +279,8 @@ def true_world():
     world.order("refused", 6_000).pay("sim-a", fee=36, cost=23).refund(
         294, share=2, state="FAILED"
     ).done()
+    world.order("untried", 7_000).close().done()
+    world.order("unpaid", 7_702).close("sim-a").done()
     world.calls.append(
         replace(
             world.calls[0],

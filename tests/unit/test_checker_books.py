@@ -14,7 +14,8 @@ PROVED = "the journal proves itself: hash chain, replay, double entry, vouchers"
 EFFECTS = "ledger = what happened, account by account, in every trace"
 ONCE = "every business event is booked once"
 WALLETS = "every wallet holds what came in less what went out"
-SUSPENSE = "suspense is what moved for payments under review, to the minor unit"
+SUSPENSE = "suspense and duplicates are what nobody may keep yet, to the minor unit"
+EXPLAINED = "whatever is parked has an open case that says so"
 CLEARING = "every success and refund is cleared once, with the fee that was agreed"
 SNAPSHOTS = "fee and cost are what contract and channel account say, everywhere"
 SUMS = "the provider's truth = clearing, in sum at every acquirer"
@@ -99,7 +100,7 @@ def test_a_payment_under_review_that_was_booked_to_the_merchant_is_found(truth):
     """Money in doubt belongs to nobody yet."""
     where = is_a("ledger", "entry", credit="suspense::CNY")
     forged = changed(truth, "MALL-review", where, credit=f"merchant_pending:{TEA}:CNY")
-    assert broken(forged) == {EFFECTS}
+    assert broken(forged) == {EFFECTS, EXPLAINED}
 
 
 def test_a_fee_share_beyond_rounding_is_found_beside_a_failed_refund(truth):

@@ -5,11 +5,15 @@ from dataclasses import replace
 import pytest
 
 from checker.evidence import Entry
+from checker.rules import ALL
+from checker.verdict import judge
 from tests.unit.forgery import altered, broken, changed, is_a, true_world
 
 AGREE = "trade = payment = channel in every trace"
 REFUNDS = "every refund is the same for trade, payment and channel, and none is too much"
 ATTEMPTS = "the provider's truth = our attempts, order by order"
+TWICE = "what was paid twice at the provider is under review"
+SUMS = "the provider's truth = clearing, in sum at every acquirer"
 EFFECTS = "ledger = what happened, account by account, in every trace"
 TOLD = "what callers were told is still true"
 LAST = "what an app was told last is how things stand"
@@ -49,6 +53,11 @@ def added(evidence, trace_no, entry):
         ("MALL-review", is_a("payment", "case"), {"gone": 1}),
         ("MALL-review", TRADE, {"state": "PAID"}),
         ("MALL-second", TRADE, {"state": "CREATED"}),
+        ("MALL-unpaid", PAYMENT, {"state": "PROCESSING", "due_time": "2026-09-01"}),
+        ("MALL-unpaid", PAY, {"state": "PROCESSING", "due_time": "2026-09-01"}),
+        ("MALL-unpaid", PAY, {"state": "REVIEW"}),
+        ("MALL-unpaid", PAYMENT, {"state": "SUCCEEDED"}),
+        ("MALL-unpaid", TRADE, {"state": "REVIEW"}),
     ],
 )
 def test_a_service_that_disagrees_is_found(truth, trace_no, where, facts):
@@ -132,6 +141,33 @@ def test_a_failure_that_charged_the_payer_is_found(truth):
     assert ATTEMPTS in broken(replace(truth, movements=forged))
 
 
+def test_money_that_went_back_must_be_under_review(truth):
+    """Neither a success, nor a failure as if it had never moved; and it has left clearing."""
+    numbers = {one.number for one in truth.traces["MALL-failover"] if PAY(one)}
+    forged = altered(
+        truth.movements, lambda one: one.number in numbers, moved_minor=0, state="REVERSED"
+    )
+    evidence = replace(truth, movements=forged)
+    seen = judge(ALL, evidence)
+    [found] = [verdict.findings for verdict in seen if verdict.rule == ATTEMPTS]
+    assert len(found) == 2, "the success, and the failure before it"
+    assert SUMS in broken(evidence)
+    back = {"state": "REVIEW", "failure_reason": "CHANNEL_REVERSED"}
+    assert ATTEMPTS not in broken(changed(evidence, "MALL-failover", PAY, **back))
+    assert ATTEMPTS in broken(changed(truth, "MALL-failover", PAY, **back))
+
+
+def test_what_was_paid_twice_must_be_under_review(truth):
+    """The second payment is the provider's word that an order of ours was paid again."""
+    paid = next(one for one in truth.traces["MALL-qr"] if PAY(one))
+    first = next(one for one in truth.movements if one.number == paid.number)
+    again = replace(first, kind="second_charge", number="P-2", of=first.number)
+    evidence = replace(truth, movements=(*truth.movements, again))
+    assert {TWICE, SUMS} <= broken(evidence)
+    reviewed = changed(evidence, "MALL-qr", PAY, state="REVIEW")
+    assert TWICE not in broken(reviewed)
+
+
 def test_a_success_that_the_provider_does_not_know_is_found(truth):
     """An attempt number of nobody's."""
     forged = changed(truth, "MALL-fill", PAY, number="20260901AT9999999999999999")
@@ -150,11 +186,28 @@ def test_something_open_that_nobody_will_look_at_is_found(truth, where, state):
     assert DUE not in broken(watched)
 
 
-def test_a_trade_that_waits_for_its_caller_needs_no_due_time(truth):
-    """Risk blocked it; it is PAYING and may be paid by a second try."""
-    assert any(one.state == "PAYING" for one in truth.traces["MALL-denied"])
-    forged = changed(truth, "MALL-denied", PAYMENT, state="PROCESSING", due_time="2026-09-01")
-    assert DUE in broken(forged)  # Now somebody tries: the trade must look at it too.
+def test_a_trade_that_nobody_will_close_is_found(truth):
+    """Risk blocked it; it is PAYING, may be paid by a second try, and expires."""
+    forged = changed(truth, "MALL-denied", TRADE, due_time="")
+    assert broken(forged) == {DUE}
+
+
+def test_money_of_a_closed_trade_that_no_case_explains_is_found(truth):
+    """With its case, about its payment, it is explained."""
+    charged = changed(truth, "MALL-unpaid", PAY, state="REVIEW")
+    assert AGREE in broken(charged)
+    [payment] = [one for one in truth.traces["MALL-unpaid"] if PAYMENT(one)]
+    case = Entry(
+        service="payment", kind="case", number="cas_1", state="RESOLVED",
+        facts={"about": payment.number},
+    )  # fmt: skip
+    findings = [
+        what
+        for verdict in judge(ALL, added(charged, "MALL-unpaid", case))
+        for what in verdict.lines()
+        if "without a case" in what
+    ]
+    assert findings == []
 
 
 def test_an_open_trace_is_left_to_the_rule_about_timers(truth):

@@ -30,3 +30,27 @@ def test_a_choice_that_is_none_is_refused_by_its_variable(tmp_path, monkeypatch,
     monkeypatch.setenv("TONGBAO_POSTGRES_MAJOR", text)
     with pytest.raises(ConfigError, match=r"TONGBAO_POSTGRES_MAJOR: input should be 16 or 18"):
         load(home=tmp_path)
+
+
+def test_routes_name_links_and_where_they_begin(tmp_path, monkeypatch):
+    """To a service a gRPC target, to a server a host or folder with a port."""
+    text = "trade>payment=unix:/run/p.sock, trade>nats=127.0.0.1:4, risk>postgres=/run/wires:2"
+    monkeypatch.setenv("TONGBAO_ROUTES", text)
+
+    assert load(home=tmp_path).routes == {
+        "trade>payment": "unix:/run/p.sock",
+        "trade>nats": "127.0.0.1:4",
+        "risk>postgres": "/run/wires:2",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [("trade", "must look like"), ("trade=unix:/x", "must name a link"),
+     ("trade>=x", "must name a link"), ("trade>nats=127.0.0.1", "must be host:port")],
+)  # fmt: skip
+def test_a_route_that_leads_nowhere_is_refused(tmp_path, monkeypatch, text, rule):
+    """With the rule it breaks."""
+    monkeypatch.setenv("TONGBAO_ROUTES", text)
+    with pytest.raises(ConfigError, match=rule):
+        load(home=tmp_path)

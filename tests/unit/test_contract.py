@@ -33,6 +33,15 @@ def test_every_rpc_has_a_whole_policy(service, rpc):
     assert policy.idempotency != options_pb2.IDEMPOTENCY_UNSPECIFIED
 
 
+@each_rpc
+def test_services_that_may_call_are_named(service, rpc):
+    """Inside, and only inside; each of them is one of ours and not the one that answers."""
+    policy = rpc.options.Extensions[options_pb2.policy]
+
+    assert bool(policy.services) == (options_pb2.ROLE_SERVICE in policy.roles)
+    assert set(policy.services) <= set(SERVICES) - {service.split(".")[1]}
+
+
 def test_permissions_are_unique():
     """One right, one rpc."""
     permissions = [rpc.options.Extensions[options_pb2.policy].permission for _, rpc in RPCS]

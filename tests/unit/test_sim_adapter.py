@@ -47,7 +47,7 @@ each_operation = pytest.mark.parametrize("operation", list(Operation))
 GOLDEN = {
     Operation.PAY: (
         "POST /v1/charges",
-        "9fe0e054024aff03fc2d7f9c7f1ef2bd4242c42025c6fdc3bff63526cde4a1b2",
+        "909469c63b700cbcb24c5b9e403eb6966524282ab5987205c870466a7346a560",
     ),
     Operation.QUERY: (
         f"GET /v1/charges/{CHARGE_NO}",
@@ -59,7 +59,7 @@ GOLDEN = {
     ),
     Operation.REFUND: (
         "POST /v1/refunds",
-        "7a8bb44353a0a1250187a55bffce938c679a9df01e865d0adb024f3dbacb60ac",
+        "0abb67df9987c2bfd9cf29d97ccefc48461c7955a02a05f132f388b9f83c53c8",
     ),
     Operation.QUERY_REFUND: (
         f"GET /v1/refunds/{REFUND_NO}",
@@ -150,7 +150,9 @@ def test_the_golden_reply_is_a_success_with_what_moved():
         (Operation.QUERY, "PENDING", Outcome.ACTION),
         (Operation.QUERY, "FAILED", Outcome.FAILED),
         (Operation.QUERY, "CLOSED", Outcome.CLOSED),
-        (Operation.QUERY, "REVERSED", Outcome.UNKNOWN),
+        (Operation.QUERY, "REVERSED", Outcome.REVERSED),
+        (Operation.QUERY_REFUND, "REVERSED", Outcome.REVERSED),
+        (Operation.QUERY, "THAWED", Outcome.UNKNOWN),
         (Operation.CLOSE, "CLOSED", Outcome.CLOSED),
         (Operation.REFUND, "PENDING", Outcome.PENDING),
         (Operation.QUERY_REFUND, "SUCCEEDED", Outcome.SUCCEEDED),
@@ -183,8 +185,11 @@ def test_an_unlisted_code_is_unknown(operation, code, status):
         (Operation.REFUND, "REFUND_EXCEEDS", Outcome.FAILED, Retry.NONE),
         (Operation.QUERY, "NOT_FOUND", Outcome.NOT_FOUND, Retry.NONE),
         (Operation.CLOSE, "ALREADY_PAID", Outcome.UNKNOWN, Retry.QUERY),
+        (Operation.CLOSE, "PAYER_IS_PAYING", Outcome.PENDING, Retry.NONE),
+        (Operation.CLOSE, "NOT_FOUND", Outcome.NOT_FOUND, Retry.NONE),
         # The same word elsewhere is another matter.
         (Operation.PAY, "NOT_FOUND", Outcome.UNKNOWN, Retry.QUERY),
+        (Operation.QUERY, "PAYER_IS_PAYING", Outcome.UNKNOWN, Retry.SAME),
         (Operation.PAY, "CHARGE_EXISTS", Outcome.UNKNOWN, Retry.QUERY),
         (Operation.QUERY, "INVALID_PARAMETER", Outcome.UNKNOWN, Retry.SAME),
     ],

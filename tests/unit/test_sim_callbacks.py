@@ -68,8 +68,19 @@ def test_the_golden_callback_is_read():
     assert (peek.provider_account, peek.number) == ("sim-a", CHARGE_NO)
 
     said = SIM.read_notification(ACCOUNT, GOLDEN_CALLBACK)
-    assert (said.number, said.operation, said.dedup_key) == (CHARGE_NO, Operation.PAY, "E1")
+    assert (said.number, said.operation) == (CHARGE_NO, Operation.PAY)
     assert (said.result.outcome, said.result.amount_minor) == (Outcome.SUCCEEDED, 1000)
+
+
+def test_copies_are_known_by_their_content_and_not_by_their_id_alone():
+    """Freshly signed it is the same word; another amount under the same id is another."""
+    keys = [
+        SIM.read_notification(ACCOUNT, each).dedup_key
+        for each in (GOLDEN_CALLBACK, sealed(GOLDEN_CALLBACK.body), callback(amount_minor=1001))
+    ]
+    assert keys[0] == keys[1]
+    assert keys[0].startswith("E1:")
+    assert keys[2] not in keys[:2]
 
 
 def test_a_callback_about_a_refund_says_so():

@@ -96,7 +96,7 @@ def test_a_verified_token_is_forgotten_when_its_time_is_over(run, verifier, tmp_
     (tmp_path / "op-admin.pem").unlink()
 
     assert run(verifier.identify(lasting)).name == "admin"
-    verifier._known[over] = (verifier._known[over][0], past(60))
+    verifier._known[over].end = past(60)
     with pytest.raises(Refused):
         run(verifier.identify(over))
 
@@ -109,3 +109,30 @@ def test_a_signer_reuses_its_token_and_is_understood(run, verifier):
     assert run(verifier.identify(signer.token())).name == "payment"
     decoded = jwt.decode(signer.token(), options={"verify_signature": False})
     assert uuid.UUID(decoded["jti"])
+
+
+def test_a_token_goes_with_its_key(run, tmp_path):
+    """Looked at again after a moment: good while its app has the key, refused when it has not."""
+    keys = [public_key(pem(OURS)), public_key(pem(OTHER))]
+
+    async def apps(_):
+        return [public_key(pem_of) for pem_of in map(_pem_of, keys)]
+
+    verifier = Verifier(tmp_path, apps=apps)
+    token = signed(iss="app_1")
+    run(verifier.identify(token))
+    verifier._known[token].look_at = past(1)
+    assert run(verifier.identify(token)).name == "app_1"
+
+    keys.pop(0)
+    assert run(verifier.identify(token)).name == "app_1", "not looked at again yet"
+    verifier._known[token].look_at = past(1)
+    for _ in range(2):
+        with pytest.raises(Refused) as refused:
+            run(verifier.identify(token))
+        assert refused.value.reason == "TOKEN_INVALID"
+    assert run(verifier.lapse(token)).reason == "TOKEN_INVALID"
+
+
+def _pem_of(key):
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()

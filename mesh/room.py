@@ -1,0 +1,90 @@
+"""How much work of one kind a process takes at once, so that it always answers fast.
+
+Work that has begun is never thrown away, so what is too much must be turned away at the
+door, at once and for certain. How much is too much depends on the machine and on all services
+behind; nobody can write it down. It is measured: while there is a standing queue somewhere,
+even the quickest calls of a method are slow. So twice a second the quick tenth of the calls
+that went well is looked at. Slower than the target: a fifth less room. Quick and the room was
+full: a tenth more. One provider that hangs makes some calls slow, never the quick ones, and
+takes no room from the others (CoDel looks at the least delay for the same reason).
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+
+from mesh.clock import monotonic
+from mesh.errors import refuse
+from tongbao.common.v1 import reasons_pb2 as reasons
+
+TARGET_SECONDS = 1.0
+WINDOW_SECONDS = 0.5
+_SAMPLES_MIN = 10  # Of one method in a window, to say anything.
+_LESS, _MORE = 0.8, 1.1
+_RETRY_MS = (100, 500)
+
+
+class Room:
+    """Places for `least` to `most` items; it begins with `most`."""
+
+    def __init__(self, *, least: int, most: int) -> None:
+        assert 0 < least <= most, (least, most)
+
+        self._least, self._most = least, most
+        self.limit = float(most)
+        self.taken = 0
+        self._by_app: Counter[str] = Counter()
+        self._seconds: defaultdict[str, list[float]] = defaultdict(list)
+        self._judge_at = 0.0
+        self._was_full = False
+
+    def enter(self, app_id: str, items: int) -> None:
+        """Take places for `items`. Raises Refused(OVERLOADED) and takes none.
+
+        An app that has far less than its share gets in though the room is full of another's
+        calls; and whatever the limit is, an empty room takes any batch.
+        """
+        if self.taken and self.taken + items > self.limit:
+            self._was_full = True
+            own = self._by_app[app_id] + items
+            others = len(self._by_app) - (app_id in self._by_app)
+            if not others or own > self.limit / (2 * (others + 1)):
+                raise refuse(
+                    reasons.REASON_OVERLOADED,
+                    limit=int(self.limit),
+                    # Spread, or all that were refused would come back at once.
+                    retry_after_ms=random.randint(*_RETRY_MS),  # noqa: S311
+                )
+        self.taken += items
+        self._by_app[app_id] += items
+
+    def leave(self, app_id: str, items: int) -> None:
+        """Give the places back."""
+        self.taken -= items
+        self._by_app[app_id] -= items
+        if not self._by_app[app_id]:
+            del self._by_app[app_id]
+
+    def learn(self, method: str, seconds: float) -> None:
+        """Note how long a call that went well took, and see whether the room fits."""
+        self._seconds[method].append(seconds)
+        now = monotonic()
+        if now >= self._judge_at:
+            self._judge_at = now + WINDOW_SECONDS
+            self._judge()
+
+    def _judge(self) -> None:
+        quick = [
+            sorted(seconds)[len(seconds) // 10]
+            for seconds in self._seconds.values()
+            if len(seconds) >= _SAMPLES_MIN
+        ]
+        if not quick:
+            return  # Too few to judge; they are kept for the next time.
+        if max(quick) > TARGET_SECONDS:
+            self.limit = max(self._least, self.limit * _LESS)
+        elif self._was_full:
+            self.limit = min(self._most, self.limit * _MORE)
+        self._was_full = False
+        self._seconds.clear()
