@@ -31,6 +31,8 @@ class AccountKind(StrEnum):
     SUSPENSE = auto()
     FEE_INCOME = auto()
     CHANNEL_COST = auto()
+    DUPLICATE = auto()
+    RECEIVABLE = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,8 @@ NATURES: Mapping[AccountKind, Nature] = {
     AccountKind.SUSPENSE: Nature(normal=1, floored=False, owned=False),
     AccountKind.FEE_INCOME: Nature(normal=1, floored=False, owned=False),
     AccountKind.CHANNEL_COST: Nature(normal=-1, floored=False, owned=False),
+    AccountKind.DUPLICATE: Nature(normal=1, floored=False, owned=False),
+    AccountKind.RECEIVABLE: Nature(normal=-1, floored=False, owned=True),
 }
 
 
@@ -69,6 +73,13 @@ class Account:
     def name(self) -> str:
         """Return what the account is called in its book, e.g. `wallet:MALL/u1:CNY`."""
         return f"{self.kind}:{self.owner}:{self.currency_code}"
+
+    @classmethod
+    def of(cls, name: str) -> Account:
+        """Return the account that is called `name` in its book."""
+        kind, _, rest = name.partition(":")
+        owner, _, currency_code = rest.rpartition(":")
+        return cls(AccountKind(kind), owner, currency_code)
 
     @property
     def business_code(self) -> str:

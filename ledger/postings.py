@@ -58,6 +58,10 @@ CHANNEL = Side(AccountKind.CLEARING, lambda event: event.channel_code, "channel_
 WALLETS = Side(AccountKind.CLEARING, lambda _: BALANCE)
 TRANSIT = Side(AccountKind.REFUND_TRANSIT, _nobody)
 SUSPENSE = Side(AccountKind.SUSPENSE, _nobody)
+DUPLICATE = Side(AccountKind.DUPLICATE, _nobody)
+# What is owed to us by whoever had the money: as their own accounts are called.
+MERCHANT_DEBT = Side(AccountKind.RECEIVABLE, lambda event: event.merchant_id, "merchant_id")
+WALLET_DEBT = Side(AccountKind.RECEIVABLE, WALLET.owner, WALLET.fact)
 FEE_INCOME = Side(AccountKind.FEE_INCOME, _nobody)
 CHANNEL_COST = Side(AccountKind.CHANNEL_COST, _nobody)
 
@@ -73,10 +77,15 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """How one kind of event is booked. `code` and the place of a leg make the leg's code."""
+    """How one kind of event is booked. `code` and the place of a leg make the leg's code.
+
+    With `opens`, accounts that are not there are opened first: money in doubt comes in
+    currencies that nobody foresaw, and must be booked all the same.
+    """
 
     code: int
     legs: tuple[Leg, ...]
+    opens: bool = False
 
     def facts(self) -> list[str]:
         """Return the fields an event must bring beside its amount, each once, in order."""
@@ -86,6 +95,7 @@ class Template:
 
 # What a channel takes is owed to it from the moment it charges (reconciliation.md N1).
 _COST = Leg(CHANNEL_COST, CHANNEL, COST)
+_COST_BACK = Leg(CHANNEL, CHANNEL_COST, COST)
 
 TEMPLATES: Mapping[str, Template] = {
     # A payment by wallet: the leg of the balance adapter. PaymentSucceeded books the rest
@@ -101,9 +111,58 @@ TEMPLATES: Mapping[str, Template] = {
     "REFUND_FAILED": Template(7, (Leg(TRANSIT, PENDING, NET), Leg(TRANSIT, FEE_INCOME, FEE))),
     # Money in whose owner is in doubt 挂账: at the channel's amount for a payment under
     # review; whole for one that its own accounts refused.
-    "MISMATCH_SUSPENDED": Template(8, (Leg(CHANNEL, SUSPENSE, AMOUNT),)),
+    "MISMATCH_SUSPENDED": Template(8, (Leg(CHANNEL, SUSPENSE, AMOUNT),), opens=True),
     "COLLECT_SUSPENDED": Template(9, (Leg(CHANNEL, SUSPENSE, AMOUNT), _COST)),
+    # A second charge of one trade, under the number of its attempt.
+    "DUPLICATE_PARKED": Template(10, (Leg(CHANNEL, DUPLICATE, AMOUNT),), opens=True),
+    # Back to the payer 账务冲退, by REFUND_SUCCEEDED under the give-back's number.
+    "SUSPENSE_RETURN_ASKED": Template(11, (Leg(SUSPENSE, TRANSIT, AMOUNT),), opens=True),
+    "DUPLICATE_RETURN_ASKED": Template(12, (Leg(DUPLICATE, TRANSIT, AMOUNT),), opens=True),
+    "SUSPENSE_RETURN_FAILED": Template(13, (Leg(TRANSIT, SUSPENSE, AMOUNT),)),
+    "DUPLICATE_RETURN_FAILED": Template(14, (Leg(TRANSIT, DUPLICATE, AMOUNT),)),
+    # A person accepts what stood in suspense: from here on as if it had been collected.
+    "SUSPENSE_COLLECTED": Template(
+        15, (Leg(SUSPENSE, PENDING, NET), Leg(SUSPENSE, FEE_INCOME, FEE), _COST)
+    ),
+    "SUSPENSE_RECHARGED": Template(16, (Leg(SUSPENSE, WALLET, AMOUNT), _COST)),
+    # The channel takes a success back 冲正: the exact mirror, so that clearing says what the
+    # channel says. Whoever spent the money meanwhile owes it; nobody goes below zero.
+    "COLLECT_REVERSED": Template(
+        17, (Leg(PENDING, CHANNEL, NET), Leg(FEE_INCOME, CHANNEL, FEE), _COST_BACK)
+    ),
+    "RECHARGE_REVERSED": Template(18, (Leg(WALLET, CHANNEL, AMOUNT), _COST_BACK)),
+    "COLLECT_REVERSED_OWED": Template(
+        19,
+        (Leg(MERCHANT_DEBT, CHANNEL, NET), Leg(FEE_INCOME, CHANNEL, FEE), _COST_BACK),
+        opens=True,
+    ),
+    "RECHARGE_REVERSED_OWED": Template(
+        20, (Leg(WALLET_DEBT, CHANNEL, AMOUNT), _COST_BACK), opens=True
+    ),
+    "SUSPENSE_REVERSED": Template(21, (Leg(SUSPENSE, CHANNEL, AMOUNT), _COST_BACK)),
+    # A person says that the channel has the money after all: each mirrors one of the above.
+    "COLLECT_RESTORED": Template(
+        22, (Leg(CHANNEL, PENDING, NET), Leg(CHANNEL, FEE_INCOME, FEE), _COST)
+    ),
+    "RECHARGE_RESTORED": Template(23, (Leg(CHANNEL, WALLET, AMOUNT), _COST)),
+    "COLLECT_RESTORED_OWED": Template(
+        24, (Leg(CHANNEL, MERCHANT_DEBT, NET), Leg(CHANNEL, FEE_INCOME, FEE), _COST)
+    ),
+    "RECHARGE_RESTORED_OWED": Template(25, (Leg(CHANNEL, WALLET_DEBT, AMOUNT), _COST)),
+    "SUSPENSE_RESTORED": Template(30, (Leg(CHANNEL, SUSPENSE, AMOUNT), _COST)),
+    # A refund came back to us 退票, and what a person made of that: the merchant has the money
+    # again, or the payer kept it.
+    "REFUND_RETURNED": Template(26, (Leg(CHANNEL, SUSPENSE, AMOUNT),), opens=True),
+    "REFUND_RETURN_CREDITED": Template(
+        27, (Leg(SUSPENSE, PENDING, NET), Leg(SUSPENSE, FEE_INCOME, FEE))
+    ),
+    "REFUND_RETURN_UNDONE": Template(28, (Leg(SUSPENSE, CHANNEL, AMOUNT),)),
+    # A payer has money that nobody gave: a refund that had failed, or another amount.
+    "REFUND_SUSPENDED": Template(29, (Leg(SUSPENSE, CHANNEL, AMOUNT),), opens=True),
 }
+
+
+_FACTS = {name: template.facts() for name, template in TEMPLATES.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +190,7 @@ def plan(event: Posting) -> tuple[UUID, list[PlannedEntry]]:
         raise refuse(reasons.REASON_TEMPLATE_UNKNOWN, template=event.template)
     if event.amount_minor <= 0:
         raise _missing(event, "amount")
-    for fact in template.facts():
+    for fact in _FACTS[event.template]:
         if not getattr(event, fact):
             raise _missing(event, fact)
     try:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from ledger.desk import Desk, opened
+from ledger.flow.forbid import forbid
 from ledger.flow.get_balance import get_balance
 from ledger.flow.get_trial_balance import get_trial_balance
 from ledger.flow.list_trace_entries import list_trace_entries
 from ledger.flow.open_account import open_account
 from ledger.flow.post import post
 from ledger.flow.prove_book import prove_book
+from ledger.store.measures import MEASURES
 from ledger.wire import account_from_proto, posting_from_proto, result_to_proto
 from ledger.workers import EVENTS, keep_partitions
 from mesh.door import Context
@@ -32,6 +34,13 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
     ) -> pb.BatchPostResponse:
         """Books business events; see the contract."""
         return pb.BatchPostResponse(results=await each(request.items, self._post, pb.PostResult))
+
+    async def BatchForbid(  # noqa: N802
+        self, request: pb.BatchForbidRequest, context: Context
+    ) -> pb.BatchForbidResponse:
+        """Makes sure that business events are never booked; see the contract."""
+        results = await each(request.items, self._forbid, pb.ForbidResult)
+        return pb.BatchForbidResponse(results=results)
 
     async def BatchOpenAccounts(  # noqa: N802
         self, request: pb.BatchOpenAccountsRequest, context: Context
@@ -58,6 +67,9 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
     async def _post(self, item: pb.PostItem) -> pb.PostResult:
         results = await post(self._desk, [posting_from_proto(one) for one in item.postings])
         return pb.PostResult(postings=[result_to_proto(result) for result in results])
+
+    async def _forbid(self, item: pb.ForbidItem) -> pb.ForbidResult:
+        return pb.ForbidResult(is_booked=await forbid(self._desk, posting_from_proto(item.posting)))
 
     async def _open_account(self, item: pb.OpenAccountItem) -> pb.OpenAccountResult:
         await open_account(self._desk, account_from_proto(item.account))
@@ -124,5 +136,6 @@ SERVICE = Service(
         ),
     ],
     events=EVENTS,
+    measures=MEASURES,
     tasks=[keep_partitions],
 )

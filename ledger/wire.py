@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ledger.model import NATURES, Account, AccountKind, Entry, Posting, PostingResult, Voucher
+from ledger.model import (
+    NATURES,
+    Account,
+    AccountKind,
+    Entry,
+    Outcome,
+    Posting,
+    PostingResult,
+    Voucher,
+)
 from mesh.clock import to_timestamp
 from mesh.wire import malformed, money
 from tongbao.common.v1 import trace_pb2
 from tongbao.ledger.v1 import ledger_pb2
+
+_OUTCOMES = {
+    outcome: ledger_pb2.PostingResult.Outcome.Value(f"OUTCOME_{outcome.name}")
+    for outcome in Outcome
+}
 
 
 def posting_from_proto(message: ledger_pb2.Posting) -> Posting:
@@ -46,8 +60,7 @@ def posting_to_proto(posting: Posting) -> ledger_pb2.Posting:
 
 def result_to_proto(result: PostingResult) -> ledger_pb2.PostingResult:
     """Return the message of `result`."""
-    outcome = ledger_pb2.PostingResult.Outcome.Value(f"OUTCOME_{result.outcome.name}")
-    return ledger_pb2.PostingResult(outcome=outcome, refusal=result.refusal)
+    return ledger_pb2.PostingResult(outcome=_OUTCOMES[result.outcome], refusal=result.refusal)
 
 
 def account_from_proto(message: ledger_pb2.AccountKey) -> Account:

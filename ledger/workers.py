@@ -9,8 +9,11 @@ import structlog
 from google.protobuf.message import Message
 
 from ledger.desk import Desk
+from ledger.flow.book_duplicate import book_duplicate
+from ledger.flow.book_give_back import book_give_back
 from ledger.flow.book_payment import book_payment
 from ledger.flow.book_refund_failed import book_refund_failed
+from ledger.flow.book_refund_review import book_refund_review
 from ledger.flow.book_refund_succeeded import book_refund_succeeded
 from ledger.flow.book_review import book_review
 from ledger.store import partition
@@ -26,6 +29,11 @@ EVENTS: Mapping[str, Mapping[type[Message], Handler[Desk]]] = {
         payment.PaymentReviewed: lambda desk, event: book_review(desk, event.payment),
         payment.RefundSucceeded: lambda desk, event: book_refund_succeeded(desk, event.refund),
         payment.RefundFailed: lambda desk, event: book_refund_failed(desk, event.refund),
+        payment.RefundReviewed: lambda desk, event: book_refund_review(desk, event.refund),
+        payment.ChargeDuplicated: book_duplicate,
+        payment.GiveBackSucceeded: lambda desk, event: book_give_back(desk, event.give_back),
+        payment.GiveBackFailed: lambda desk, event: book_give_back(desk, event.give_back),
+        payment.GiveBackReviewed: lambda desk, event: book_give_back(desk, event.give_back),
     }
 }
 

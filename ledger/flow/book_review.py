@@ -1,34 +1,42 @@
-"""Book money that came in with a payment whose facts conflict."""
+"""Book a payment under review: its money goes where nobody keeps it, or out of our books."""
 
 from __future__ import annotations
 
 from ledger.desk import Desk
-from ledger.flow.post import post
-from ledger.model import Outcome, Posting
+from ledger.flow._orders import (
+    COLLECTS,
+    DUPLICATE,
+    REVERSED,
+    book,
+    collect,
+    of_payment,
+    parked,
+    tried,
+)
 from tongbao.payment.v1 import payment_pb2
-
-# A success that its channel takes back was booked as a success: that stands until a person
-# has decided, and money that stands twice would help nobody.
-_BOOKED_BEFORE = "CHANNEL_REVERSED"
 
 
 async def book_review(desk: Desk, payment: payment_pb2.Payment) -> None:
-    """Book to suspense what the channel says was charged, once, until a person decides.
+    """Park what the channel says was charged, once, until a rule or a person has decided.
 
-    Nothing when the payment had succeeded before: its money is in the books.
+    A success that the channel takes back 冲正 is booked backwards: clearing then says what the
+    channel says. Whoever does not have the money any more owes it.
 
     Raises Refused: FACT_MISSING, BOOK_UNKNOWN.
     """
-    if payment.failure_reason == _BOOKED_BEFORE:
-        return
-    posting = Posting(
-        template="MISMATCH_SUSPENDED",
-        source_no=payment.payment_no,
-        trace_no=payment.trace_no,
-        business_code=payment.business_code,
-        currency_code=payment.amount.currency_code,
-        amount_minor=payment.reported_minor or payment.amount.minor_units,
-        channel_code=payment.channel_code,
-    )
-    [result] = await post(desk, [posting])
-    assert result.outcome is not Outcome.REFUSED, f"{payment.payment_no}: {result.refusal}"
+    kind = payment.review_kind or payment.failure_reason
+    if kind == REVERSED:
+        await _reverse(desk, payment)
+        if not payment.reported_minor:
+            return  # Nothing of it is left at the channel.
+    again = kind == DUPLICATE
+    await book(desk, parked(payment, "DUPLICATE_PARKED" if again else "MISMATCH_SUSPENDED"))
+
+
+async def _reverse(desk: Desk, payment: payment_pb2.Payment) -> None:
+    """Book the mirror of the success; the success first, if its event is still to come."""
+    kind = COLLECTS[payment.trade_type]
+    if not await collect(desk, payment):
+        await book(desk, of_payment(payment, "SUSPENSE_REVERSED"))
+    elif not await tried(desk, of_payment(payment, f"{kind}_REVERSED")):
+        await book(desk, of_payment(payment, f"{kind}_REVERSED_OWED"))

@@ -13,6 +13,7 @@ from tongbao.ledger.v1 import reasons_pb2 as reasons
 _SYSTEM = (
     (AccountKind.REFUND_TRANSIT, ""),
     (AccountKind.SUSPENSE, ""),
+    (AccountKind.DUPLICATE, ""),
     (AccountKind.FEE_INCOME, ""),
     (AccountKind.CHANNEL_COST, ""),
     (AccountKind.CLEARING, BALANCE),

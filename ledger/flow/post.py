@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from ledger.desk import Desk
-from ledger.model import Posting, PostingResult
-from ledger.postings import plan
+from ledger.model import Account, Posting, PostingResult
+from ledger.postings import TEMPLATES, plan
 from ledger.store.posting import Chain, post_chain
 from ledger.wire import posting_to_proto, voucher_of
 from mesh.context import acting
@@ -49,6 +49,11 @@ async def _chain(desk: Desk, posting: Posting, instead_of: Refusal | None) -> tu
     book_id = await desk.accounts.book_of(posting.business_code)
     names = [entry.debit for entry in entries] + [entry.credit for entry in entries]
     accounts = await desk.accounts.ids(book_id, names)
+    if None in accounts and TEMPLATES[posting.template].opens:
+        missing = {name for name, known in zip(names, accounts, strict=True) if known is None}
+        for name in sorted(missing):
+            await desk.accounts.open(book_id, Account.of(name))
+        accounts = await desk.accounts.ids(book_id, names)
 
     now, app_id = desk.clock.now(), acting().app_id
     tell = partial(pack, version=1, app_id=app_id, trace_no=posting.trace_no, time=now)

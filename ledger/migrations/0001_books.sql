@@ -147,6 +147,7 @@ INSERT INTO result_code (code, name) VALUES
     (21, 'CREDIT_ACCOUNT_NOT_FOUND'),
     (22, 'DEBIT_ACCOUNT_BLOCKED'),
     (23, 'CREDIT_ACCOUNT_BLOCKED'),
+    (24, 'FORBIDDEN'),
     (30, 'HOLD_NOT_FOUND'),
     (31, 'HOLD_MISMATCH'),
     (32, 'EXCEEDS_HOLD'),

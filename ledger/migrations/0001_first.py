@@ -1,4 +1,4 @@
-"""The books, and the two functions that write them."""
+"""The books, and the functions that write them."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ down_revision = None
 def upgrade() -> None:
     """Create everything."""
     run_sql(sql_file("mesh.migrations", "0001_mesh.sql"))
-    for part in ("books", "seal", "post", "post_chains"):
+    for part in ("books", "seal", "post", "post_chains", "forbid"):
         run_sql(sql_file("ledger.migrations", f"0001_{part}.sql"))

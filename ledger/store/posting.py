@@ -31,6 +31,17 @@ async def post_chain(db: Database, chain: Chain, *, book_id: int) -> PostingResu
     return await db.ask(_post_chains(book_id), chain)
 
 
+async def forbid_chain(db: Database, txn: UUID, *, book_id: int) -> bool:
+    """Refuse the chain of this voucher for ever unless it is booked; return whether it is."""
+    return await db.ask(_FORBID_CHAINS, _Forbidden(txn=txn, book_id=book_id))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Forbidden:
+    txn: UUID
+    book_id: int
+
+
 def _result(row: Row) -> PostingResult:
     return PostingResult(outcome=Outcome(row.outcome), refusal=row.refusal)
 
@@ -71,3 +82,22 @@ def _post_chains(book_id: int) -> Statement[Chain, PostingResult]:
         FROM batch CROSS JOIN LATERAL post_chains({book_id}, batch.chains) r
         """,
     )
+
+
+# Books in their order: two replicas lock them alike.
+_FORBID_CHAINS: Statement[_Forbidden, bool] = Statement(
+    name="forbid_chains",
+    columns={"txn": "uuid", "book_id": "integer"},
+    keys_of=lambda forbidden: (forbidden.txn,),
+    result=lambda row: bool(row.is_booked),
+    sql="""
+    WITH i AS ({input}),
+    batch AS MATERIALIZED (
+        SELECT book_id, array_agg(txn ORDER BY ord) AS txns, array_agg(ord ORDER BY ord) AS ords
+        FROM i GROUP BY book_id ORDER BY book_id
+    )
+    -- The function writes what is refused.
+    SELECT batch.ords[f.place] AS ord, f.is_booked
+    FROM batch CROSS JOIN LATERAL forbid_chains(batch.book_id, batch.txns) f
+    """,
+)

@@ -16,6 +16,7 @@ from tests.service.ledger.events import FEES, PENDING, SUSPENSE, WALLET, booked,
 SYSTEM = {
     "refund_transit::CNY",
     "suspense::CNY",
+    "duplicate::CNY",
     "fee_income::CNY",
     "channel_cost::CNY",
     "clearing:balance:CNY",
@@ -48,6 +49,7 @@ async def test_every_kind_has_its_side_and_its_floor(desk):
         "clearing:balance:CNY": (-1, False),
         "refund_transit::CNY": (1, True),
         "suspense::CNY": (1, False),
+        "duplicate::CNY": (1, False),
         "fee_income::CNY": (1, False),
         "channel_cost::CNY": (-1, False),
     }

@@ -74,7 +74,21 @@ def test_what_is_booked_is_balanced(name):
     assert all(leg.debit is not leg.credit for leg in TEMPLATES[name].legs)
 
 
-MIRRORS = [("REFUND_ASKED", "REFUND_FAILED"), ("WALLET_PAID", "WALLET_REFUNDED")]
+MIRRORS = [
+    ("REFUND_ASKED", "REFUND_FAILED"),
+    ("WALLET_PAID", "WALLET_REFUNDED"),
+    ("COLLECTED", "COLLECT_REVERSED"),
+    ("COLLECT_REVERSED", "COLLECT_RESTORED"),
+    ("COLLECT_REVERSED_OWED", "COLLECT_RESTORED_OWED"),
+    ("RECHARGED", "RECHARGE_REVERSED"),
+    ("RECHARGE_REVERSED", "RECHARGE_RESTORED"),
+    ("RECHARGE_REVERSED_OWED", "RECHARGE_RESTORED_OWED"),
+    ("COLLECT_SUSPENDED", "SUSPENSE_REVERSED"),
+    ("SUSPENSE_REVERSED", "SUSPENSE_RESTORED"),
+    ("SUSPENSE_RETURN_ASKED", "SUSPENSE_RETURN_FAILED"),
+    ("DUPLICATE_RETURN_ASKED", "DUPLICATE_RETURN_FAILED"),
+    ("REFUND_RETURNED", "REFUND_RETURN_UNDONE"),
+]
 
 
 @pytest.mark.parametrize(("there", "back"), MIRRORS)
@@ -132,6 +146,113 @@ EFFECTS = [
             "channel_cost::CNY": -38,
         },
     ),
+    ("DUPLICATE_PARKED", {"clearing:sim:CNY": -10_000, "duplicate::CNY": 10_000}),
+    ("SUSPENSE_RETURN_ASKED", {"suspense::CNY": -10_000, "refund_transit::CNY": 10_000}),
+    ("DUPLICATE_RETURN_ASKED", {"duplicate::CNY": -10_000, "refund_transit::CNY": 10_000}),
+    ("SUSPENSE_RETURN_FAILED", {"refund_transit::CNY": -10_000, "suspense::CNY": 10_000}),
+    ("DUPLICATE_RETURN_FAILED", {"refund_transit::CNY": -10_000, "duplicate::CNY": 10_000}),
+    (
+        "SUSPENSE_COLLECTED",
+        {
+            "suspense::CNY": -10_000,
+            "merchant_pending:mer_1:CNY": 9_940,
+            "fee_income::CNY": 60,
+            "channel_cost::CNY": -38,
+            "clearing:sim:CNY": 38,
+        },
+    ),
+    (
+        "SUSPENSE_RECHARGED",
+        {
+            "suspense::CNY": -10_000,
+            "wallet:MALL/u1:CNY": 10_000,
+            "channel_cost::CNY": -38,
+            "clearing:sim:CNY": 38,
+        },
+    ),
+    (
+        "COLLECT_REVERSED",
+        {
+            "clearing:sim:CNY": 10_000 - 38,
+            "merchant_pending:mer_1:CNY": -9_940,
+            "fee_income::CNY": -60,
+            "channel_cost::CNY": 38,
+        },
+    ),
+    (
+        "RECHARGE_REVERSED",
+        {
+            "clearing:sim:CNY": 10_000 - 38,
+            "wallet:MALL/u1:CNY": -10_000,
+            "channel_cost::CNY": 38,
+        },
+    ),
+    (
+        "COLLECT_REVERSED_OWED",
+        {
+            "clearing:sim:CNY": 10_000 - 38,
+            "receivable:mer_1:CNY": -9_940,
+            "fee_income::CNY": -60,
+            "channel_cost::CNY": 38,
+        },
+    ),
+    (
+        "RECHARGE_REVERSED_OWED",
+        {
+            "clearing:sim:CNY": 10_000 - 38,
+            "receivable:MALL/u1:CNY": -10_000,
+            "channel_cost::CNY": 38,
+        },
+    ),
+    (
+        "SUSPENSE_REVERSED",
+        {"clearing:sim:CNY": 10_000 - 38, "suspense::CNY": -10_000, "channel_cost::CNY": 38},
+    ),
+    (
+        "COLLECT_RESTORED",
+        {
+            "clearing:sim:CNY": -10_000 + 38,
+            "merchant_pending:mer_1:CNY": 9_940,
+            "fee_income::CNY": 60,
+            "channel_cost::CNY": -38,
+        },
+    ),
+    (
+        "RECHARGE_RESTORED",
+        {
+            "clearing:sim:CNY": -10_000 + 38,
+            "wallet:MALL/u1:CNY": 10_000,
+            "channel_cost::CNY": -38,
+        },
+    ),
+    (
+        "COLLECT_RESTORED_OWED",
+        {
+            "clearing:sim:CNY": -10_000 + 38,
+            "receivable:mer_1:CNY": 9_940,
+            "fee_income::CNY": 60,
+            "channel_cost::CNY": -38,
+        },
+    ),
+    (
+        "RECHARGE_RESTORED_OWED",
+        {
+            "clearing:sim:CNY": -10_000 + 38,
+            "receivable:MALL/u1:CNY": 10_000,
+            "channel_cost::CNY": -38,
+        },
+    ),
+    (
+        "SUSPENSE_RESTORED",
+        {"clearing:sim:CNY": -10_000 + 38, "suspense::CNY": 10_000, "channel_cost::CNY": -38},
+    ),
+    ("REFUND_RETURNED", {"clearing:sim:CNY": -10_000, "suspense::CNY": 10_000}),
+    (
+        "REFUND_RETURN_CREDITED",
+        {"suspense::CNY": -10_000, "merchant_pending:mer_1:CNY": 9_940, "fee_income::CNY": 60},
+    ),
+    ("REFUND_RETURN_UNDONE", {"suspense::CNY": -10_000, "clearing:sim:CNY": 10_000}),
+    ("REFUND_SUSPENDED", {"suspense::CNY": -10_000, "clearing:sim:CNY": 10_000}),
 ]
 
 

@@ -49,6 +49,17 @@ def item(*postings):
     return pb.PostItem(context=CONTEXT, postings=postings)
 
 
+class Neighbours:
+    """Every rpc, called by a service that may."""
+
+    def __init__(self, ledger):
+        channel, trade = (LedgerServiceStub(ledger.channel(name)) for name in ("channel", "trade"))
+        self.BatchPost = channel.BatchPost
+        self.BatchOpenAccounts = trade.BatchOpenAccounts
+        self.BatchGetBalances = trade.BatchGetBalances
+        self.ListTraceEntries = trade.ListTraceEntries
+
+
 async def open_accounts(stub, *accounts):
     items = [pb.OpenAccountItem(context=CONTEXT, account=account) for account in accounts]
     answer = await stub.BatchOpenAccounts(pb.BatchOpenAccountsRequest(items=items))
@@ -67,7 +78,7 @@ async def balances(stub, *accounts):
 async def test_neighbours_open_post_and_read(ground):
     """Every item has its own answer, in order; what is wrong with one is its own."""
     async with ground.run("ledger") as ledger:
-        stub = LedgerServiceStub(ledger.channel("channel"))
+        stub = Neighbours(ledger)
         assert await open_accounts(stub, WALLET, CLEARING, key("WALLET", "MALL/u1", "XXX")) == [
             "",
             "",
@@ -106,7 +117,7 @@ async def test_neighbours_open_post_and_read(ground):
 async def test_an_account_has_the_owner_its_kind_wants(ground):
     """A wallet is somebody's, our fees are nobody's."""
     async with ground.run("ledger") as ledger:
-        stub = LedgerServiceStub(ledger.channel("trade"))
+        stub = Neighbours(ledger)
 
         assert await open_accounts(stub, key("WALLET"), key("FEE_INCOME", "mer_1"), WALLET) == [
             "INVALID_FIELDS",
@@ -123,7 +134,7 @@ async def test_an_account_has_the_owner_its_kind_wants(ground):
 async def test_a_trace_is_listed(ground):
     """For the app in the item's context."""
     async with ground.run("ledger") as ledger:
-        stub = LedgerServiceStub(ledger.channel("trade"))
+        stub = Neighbours(ledger)
         await open_accounts(stub, WALLET, CLEARING)
         await stub.BatchPost(pb.BatchPostRequest(items=[item(recharge(5))]))
 
@@ -138,7 +149,7 @@ async def test_a_trace_is_listed(ground):
 async def test_operators_see_the_books(ground):
     """The trial balance and the proof, on the public port."""
     async with ground.run("ledger") as ledger:
-        stub = LedgerServiceStub(ledger.channel("channel"))
+        stub = Neighbours(ledger)
         await open_accounts(stub, WALLET, CLEARING)
         await stub.BatchPost(pb.BatchPostRequest(items=[item(recharge(5))]))
         operator = LedgerOpsServiceStub(ledger.operator())
@@ -165,7 +176,7 @@ async def test_operators_see_the_books(ground):
 async def test_a_malformed_posting_is_turned_away(ground, wrong):
     """By the contract's own rules, and alone."""
     async with ground.run("ledger") as ledger:
-        stub = LedgerServiceStub(ledger.channel("channel"))
+        stub = Neighbours(ledger)
         await open_accounts(stub, WALLET, CLEARING)
 
         answer = await stub.BatchPost(
@@ -179,7 +190,7 @@ async def test_a_malformed_posting_is_turned_away(ground, wrong):
 async def test_what_payment_publishes_is_booked(ground):
     """The life of two payments and two refunds, out of order and twice over."""
     async with ground.run("ledger") as ledger:
-        stub = LedgerServiceStub(ledger.channel("trade"))
+        stub = Neighbours(ledger)
         await open_accounts(stub, WALLET, PENDING, CLEARING)
         paid, odd = payment(), payment(reported_minor=7)
         good, bad = refund(), refund(failure_reason="CHANNEL_REFUSED")
@@ -234,7 +245,7 @@ async def test_what_payment_publishes_is_booked(ground):
 async def test_an_event_that_cannot_be_booked_is_set_aside(ground):
     """The others of its batch are booked."""
     async with ground.run("ledger") as ledger:
-        stub = LedgerServiceStub(ledger.channel("trade"))
+        stub = Neighbours(ledger)
         await open_accounts(stub, WALLET, PENDING, CLEARING)
         broken = payment_events.PaymentSucceeded(payment=payment(channel_code=""))
         whole = payment_events.PaymentSucceeded(payment=payment())
@@ -250,7 +261,7 @@ async def test_an_event_that_cannot_be_booked_is_set_aside(ground):
 async def test_two_replicas_keep_one_book(ground):
     """Both post the same events at once: each is booked once, and the books are proved."""
     async with ground.run("ledger") as one, ground.run("ledger", replica=1) as other:
-        stubs = [LedgerServiceStub(replica.channel("channel")) for replica in (one, other)]
+        stubs = [Neighbours(replica) for replica in (one, other)]
         await open_accounts(stubs[0], WALLET, CLEARING)
         requests = [
             pb.BatchPostRequest(items=[item(recharge(n + 1)) for n in range(40)]) for _ in range(6)

@@ -1,0 +1,113 @@
+"""Payment's orders as postings, and how one is booked that must be booked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ledger.desk import Desk
+from ledger.flow.post import Refusal, post
+from ledger.model import DIFFERS, Outcome, Posting
+from tongbao.common.v1 import kinds_pb2
+from tongbao.payment.v1 import payment_pb2
+
+COLLECTS = {kinds_pb2.TRADE_TYPE_COLLECT: "COLLECT", kinds_pb2.TRADE_TYPE_RECHARGE: "RECHARGE"}
+_COLLECTED = {
+    kinds_pb2.TRADE_TYPE_COLLECT: "COLLECTED",
+    kinds_pb2.TRADE_TYPE_RECHARGE: "RECHARGED",
+}
+REVERSED = "CHANNEL_REVERSED"
+DUPLICATE = "DUPLICATE_SUCCESS"
+LATE = "LATE_SUCCESS"
+
+
+def of_payment(payment: payment_pb2.Payment, template: str) -> Posting:
+    """Return the whole payment to be booked by `template`, as it was asked for."""
+    return Posting(
+        template=template,
+        source_no=payment.payment_no,
+        trace_no=payment.trace_no,
+        business_code=payment.business_code,
+        currency_code=payment.amount.currency_code,
+        amount_minor=payment.amount.minor_units,
+        fee_minor=payment.fee_minor,
+        cost_minor=payment.cost_minor,
+        channel_code=payment.channel_code,
+        merchant_id=payment.merchant_id,
+        user_no=payment.user_no,
+    )
+
+
+def of_refund(refund: payment_pb2.Refund, template: str, *, moved: bool = False) -> Posting:
+    """Return the refund to be booked by `template`; with `moved` what the channel says it is."""
+    reported_minor = refund.reported_minor if moved else 0
+    return Posting(
+        template=template,
+        source_no=refund.refund_no,
+        trace_no=refund.trace_no,
+        business_code=refund.business_code,
+        currency_code=refund.amount.currency_code,
+        amount_minor=reported_minor or refund.amount.minor_units,
+        fee_minor=0 if reported_minor else refund.fee_minor,
+        channel_code=refund.channel_code,
+        merchant_id=refund.merchant_id,
+    )
+
+
+def of_give_back(give_back: payment_pb2.GiveBack, template: str) -> Posting:
+    """Return the give-back to be booked by `template`."""
+    return Posting(
+        template=template,
+        source_no=give_back.give_back_no,
+        trace_no=give_back.trace_no,
+        business_code=give_back.business_code,
+        currency_code=give_back.amount.currency_code,
+        amount_minor=give_back.amount.minor_units,
+        channel_code=give_back.channel_code,
+    )
+
+
+def parked(payment: payment_pb2.Payment, template: str) -> Posting:
+    """Return what the channel says was charged, to be parked under the attempt that did it.
+
+    An attempt charges once; a payment may be charged by several.
+    """
+    return Posting(
+        template=template,
+        source_no=payment.attempt_no or payment.payment_no,
+        trace_no=payment.trace_no,
+        business_code=payment.business_code,
+        currency_code=payment.reported_currency_code or payment.amount.currency_code,
+        amount_minor=payment.reported_minor or payment.amount.minor_units,
+        channel_code=payment.channel_code,
+    )
+
+
+async def book(desk: Desk, posting: Posting) -> None:
+    """Book what nothing can refuse, once: no account below it has a floor or can be blocked."""
+    [result] = await post(desk, [posting])
+    assert result.outcome is not Outcome.REFUSED, f"{posting.source_no}: {result.refusal}"
+
+
+async def tried(desk: Desk, posting: Posting) -> bool:
+    """Book it, once; return whether it is booked. A refusal stays one."""
+    [result] = await post(desk, [posting])
+    return result.outcome is not Outcome.REFUSED
+
+
+async def collect(desk: Desk, payment: payment_pb2.Payment) -> bool:
+    """Book a success, once; return whether its own accounts have the money.
+
+    When they refuse it, it came in all the same: it is booked to suspense under another
+    template, and PostingRefused calls a person.
+    """
+    posting = of_payment(payment, _COLLECTED[payment.trade_type])
+    [result] = await post(desk, [posting])
+    if result.outcome is not Outcome.REFUSED:
+        return True
+    # Booked, but not as this event says: in suspense it would be booked twice.
+    assert result.refusal != DIFFERS, f"{payment.payment_no} was booked with other facts"
+    suspended = replace(posting, template="COLLECT_SUSPENDED")
+    refusal = Refusal(posting=posting, reason=result.refusal)
+    [result] = await post(desk, [suspended], instead_of=refusal)
+    assert result.outcome is not Outcome.REFUSED, f"{payment.payment_no}: {result.refusal}"
+    return False
