@@ -74,6 +74,8 @@ class Accounts:
         self._read_at = None
 
     async def _fresh(self) -> dict[str, ChannelAccount]:
+        if self._is_fresh():
+            return self._known
         async with self._reading:  # Whoever waited finds what the first one read.
             if not self._is_fresh():
                 asked_at = monotonic()

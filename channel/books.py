@@ -16,6 +16,7 @@ from tongbao.ledger.v1 import ledger_pb2, ledger_service_pb2
 _PLATFORM = "platform"
 
 PostLink = BatchLink[ledger_service_pb2.PostItem, ledger_service_pb2.PostResult]
+ForbidLink = BatchLink[ledger_service_pb2.ForbidItem, ledger_service_pb2.ForbidResult]
 OpenLink = BatchLink[ledger_service_pb2.OpenAccountItem, ledger_service_pb2.OpenAccountResult]
 
 log = structlog.get_logger()
@@ -26,15 +27,26 @@ _BOOKED = (ledger_pb2.PostingResult.OUTCOME_POSTED, ledger_pb2.PostingResult.OUT
 class Books:
     """Posts and opens by batch links; the clearing account of a wallet leg is opened once."""
 
-    def __init__(self, *, posts: PostLink, opens: OpenLink) -> None:
-        self._posts, self._opens = posts, opens
+    def __init__(self, *, posts: PostLink, forbids: ForbidLink, opens: OpenLink) -> None:
+        self._posts, self._forbids, self._opens = posts, forbids, opens
         self._open: set[tuple[str, str]] = set()
 
-    async def post(self, call: LocalCall) -> PostingOutcome:
-        """Return what the ledger made of `call`. Raises NotExecuted, Unknown.
+    async def carry_out(self, call: LocalCall) -> PostingOutcome:
+        """Return what the ledger made of `call`. Raises NotExecuted, Unknown."""
+        return await (self._forbid(call) if call.forbids else self._post(call))
 
-        Refusals are remembered by the ledger, so the account must be open before.
-        """
+    async def _forbid(self, call: LocalCall) -> PostingOutcome:
+        context = item_pb2.ItemContext(trace_no=call.trace_no)
+        item = ledger_service_pb2.ForbidItem(context=context, posting=_posting(call))
+        try:
+            result = await self._forbids.ask(item)
+        except Declined as error:
+            log.warning("forbidding_declined", source_no=call.source_no, problem=str(error))
+            raise NotExecuted(str(error)) from error
+        return PostingOutcome(is_booked=result.is_booked)
+
+    async def _post(self, call: LocalCall) -> PostingOutcome:
+        """Refusals are remembered by the ledger, so the account must be open before."""
         if (call.channel_code, call.currency_code) not in self._open:
             try:
                 await self.open_clearing(call.channel_code, call.currency_code)

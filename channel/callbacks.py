@@ -18,12 +18,12 @@ from channel.flow.receive_callback import receive_callback
 from mesh.batch import NotExecuted, Unknown
 from mesh.clock import real_seconds
 from mesh.context import within
+from mesh.handover import shared_listener
 
 _PATH = re.compile(r"/callbacks/([a-z0-9-]{2,32})(?:\?.*)?")
 _SECONDS = 4  # Providers wait about five.
 _IDLE_SECONDS = 60  # Of a connection without a request; the library's own is an hour.
 _DRAIN_SECONDS = 3
-_BACKLOG = 1024
 
 log = structlog.get_logger()
 
@@ -32,13 +32,16 @@ async def listen(desk: Desk) -> None:
     """Answer callbacks until cancelled. Raises OSError when the port is taken."""
 
     async def answer(request: web.BaseRequest) -> web.Response:
-        return await _answer(desk, request)
+        response = await _answer(desk, request)
+        if desk.crew.is_relieved:
+            response.force_close()  # The next callback finds who has taken our place.
+        return response
 
     server = web.Server(answer, access_log=None, keepalive_timeout=_IDLE_SECONDS)
     runner = web.ServerRunner(server, shutdown_timeout=_DRAIN_SECONDS)
     await runner.setup()
     try:
-        await web.TCPSite(runner, desk.host, desk.port, backlog=_BACKLOG).start()
+        await web.SockSite(runner, shared_listener(desk.host, desk.port)).start()
         log.info("listening", host=desk.host, port=desk.port)
         await asyncio.Event().wait()
     finally:

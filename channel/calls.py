@@ -1,4 +1,4 @@
-"""Calls to a provider about one attempt: send it, ask about it."""
+"""Calls to a provider about one attempt: send it, ask about it, end it."""
 
 from __future__ import annotations
 
@@ -52,5 +52,19 @@ async def ask(desk: Desk, attempt: Attempt) -> Result:
             partial(begin, own, ref_of(attempt)),
             account=own,
             operation=Call.QUERY if is_pay else Call.QUERY_REFUND,
+            sent_before=True,
+        )
+
+
+async def end(desk: Desk, attempt: Attempt) -> Result:
+    """Return what the provider says to our wish that nobody pays the attempt any more."""
+    account = await account_of(desk, attempt)
+    adapter, own = adapter_of(account), spoken(account)
+    assert Call.CLOSE in adapter.spec.operations, f"{adapter.spec.code} cannot close"
+    with within(CALL_SECONDS):
+        return await desk.transport.run(
+            partial(adapter.close, own, ref_of(attempt)),
+            account=own,
+            operation=Call.CLOSE,
             sent_before=True,
         )

@@ -18,8 +18,8 @@ from channel.transport import Transport
 from mesh.batch import NotExecuted, Rejected, Unknown
 from mesh.clock import Clock
 from mesh.context import within
+from mesh.crew import Crew
 from mesh.db import Database
-from mesh.door import Crew
 from mesh.numbers import Numbers
 from mesh.serve import Runtime
 from tongbao.ledger.v1 import ledger_service_pb2
@@ -83,6 +83,12 @@ async def opened(runtime: Runtime) -> AsyncIterator[Desk]:
             request=ledger_service_pb2.BatchPostRequest,
             response=ledger_service_pb2.BatchPostResponse,
         ),
+        forbids=runtime.batch_link(
+            "ledger",
+            method="/tongbao.ledger.v1.LedgerService/BatchForbid",
+            request=ledger_service_pb2.BatchForbidRequest,
+            response=ledger_service_pb2.BatchForbidResponse,
+        ),
         opens=runtime.batch_link(
             "ledger",
             method="/tongbao.ledger.v1.LedgerService/BatchOpenAccounts",
@@ -90,7 +96,7 @@ async def opened(runtime: Runtime) -> AsyncIterator[Desk]:
             response=ledger_service_pb2.BatchOpenAccountsResponse,
         ),
     )
-    async with Transport(books.post) as transport:
+    async with Transport(books.carry_out) as transport:
         yield Desk(
             db=runtime.db,
             clock=runtime.clock,

@@ -29,7 +29,8 @@ class Leg:
     """One leg to carry out. `tool` is the contract's name without its prefix: `QR_PAYER`.
 
     `fingerprint` tells a repeated leg from another one under the same number.
-    `original_leg_no` is the leg to give back; empty unless it is a refund.
+    `original_leg_no` is the leg to give back, `original_attempt_no` which attempt of it, its
+    latest when empty; both are empty unless it is a refund.
     """
 
     leg_no: str
@@ -43,6 +44,7 @@ class Leg:
     currency_code: str
     amount_minor: int
     original_leg_no: str
+    original_attempt_no: str
     fingerprint: bytes
 
 
@@ -52,7 +54,9 @@ class Attempt:
 
     `sends` counts how often the request was handed to the network, the first time included;
     `sent_time` is when it last was. `tries` is the place on the ladder of inquiry;
-    `due_time` is when to ask next, None when it is final. Times are business time.
+    `due_time` is when to ask next, None when it is final. Times are business time. `closing`
+    says that nobody wants it any more: it is not sent again, inquiry closes it; without any
+    send it was closed before it was submitted.
     """
 
     attempt_no: str
@@ -68,6 +72,7 @@ class Attempt:
     currency_code: str
     amount_minor: int
     reported_minor: int
+    reported_currency_code: str
     cost_minor: int
     original_attempt_no: str
     provider_no: str
@@ -79,6 +84,7 @@ class Attempt:
     tries: int
     sends: int
     sent_time: datetime
+    closing: bool
     create_time: datetime
     update_time: datetime
 

@@ -6,11 +6,16 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from channel.callbacks import listen
+from channel.calls import account_of
 from channel.desk import Desk, opened
+from channel.flow.close import close
 from channel.flow.list_trace_entries import list_trace_entries
 from channel.flow.put_channel_account import put_channel_account
 from channel.flow.submit import submit
-from channel.model import ChannelAccount
+from channel.model import Attempt, ChannelAccount
+from channel.orders import adapter_of
+from channel.store.measures import MEASURES
+from channel.verdicts import is_beyond_horizon
 from channel.wire import (
     attempt_to_entry,
     attempt_to_proto,
@@ -22,6 +27,7 @@ from channel.workers import DUE
 from mesh.door import Context
 from mesh.items import answered
 from mesh.serve import Door, Service
+from mesh.upkeep import Kept
 from tongbao.channel.v1 import channel_ops_service_pb2 as ops
 from tongbao.channel.v1 import channel_ops_service_pb2_grpc as ops_grpc
 from tongbao.channel.v1 import channel_service_pb2 as pb
@@ -47,6 +53,19 @@ class ChannelService(pb_grpc.ChannelServiceServicer):
         ):
             yield pack
 
+    async def StreamCloses(  # noqa: N802 the contract's name
+        self, requests: AsyncIterator[pb.StreamClosesRequest], context: Context
+    ) -> AsyncIterator[pb.StreamClosesResponse]:
+        """See the contract."""
+        async for pack in answered(
+            requests,
+            self._close,
+            pack=pb.StreamClosesResponse,
+            result=pb.CloseResult,
+            crew=self._desk.crew,
+        ):
+            yield pack
+
     async def ListTraceEntries(  # noqa: N802 the contract's name
         self, request: pb.ListTraceEntriesRequest, context: Context
     ) -> pb.ListTraceEntriesResponse:
@@ -61,7 +80,20 @@ class ChannelService(pb_grpc.ChannelServiceServicer):
 
     async def _submit(self, item: pb.SubmitItem) -> pb.SubmitResult:
         attempt = await submit(self._desk, leg_of(item))
-        return pb.SubmitResult(attempt=attempt_to_proto(attempt))
+        message = attempt_to_proto(attempt)
+        if attempt.is_open:
+            message.is_past_horizon = await self._is_past_horizon(attempt)
+        return pb.SubmitResult(attempt=message)
+
+    async def _is_past_horizon(self, attempt: Attempt) -> bool:
+        """Return whether asking about the open attempt makes no sense any more."""
+        spec = adapter_of(await account_of(self._desk, attempt)).spec
+        return is_beyond_horizon(attempt, spec=spec, now=self._desk.clock.now())
+
+    async def _close(self, item: pb.CloseItem) -> pb.CloseResult:
+        item.leg.context.CopyFrom(item.context)  # Whose leg it is, the item says.
+        attempt = await close(self._desk, leg_of(item.leg))
+        return pb.CloseResult(attempt=attempt_to_proto(attempt))
 
 
 class ChannelOpsService(ops_grpc.ChannelOpsServiceServicer):
@@ -109,5 +141,14 @@ SERVICE: Service[Any] = Service(
         ),
     ],
     due=DUE,
-    tasks=[listen],
+    measures=MEASURES,
+    listeners=[listen],
+    kept=lambda settings: [
+        Kept(
+            table="callback",
+            key="callback_id",
+            days=settings.keep_callback_days,
+            now="business_now()",
+        )
+    ],
 )

@@ -7,7 +7,6 @@ attempt. Only what ends an order at the provider changes a state, and only when 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
 
@@ -15,6 +14,7 @@ from channel.adapters.spi import ChannelSpec, Outcome, Result, Retry
 from channel.model import Attempt, Operation
 from channel.states import ATTEMPT, Event, State
 from channel.transport import UNREACHED
+from mesh.records import replace
 
 # When nobody knows: 1 s 2 s 5 s 10 s 30 s 1 m 5 m 15 m 30 m, then hourly (domain.md §4).
 LADDER: Sequence[timedelta] = tuple(
@@ -31,6 +31,7 @@ class Source(StrEnum):
     REPLY = auto()  # To the first send of the request.
     RESENT = auto()  # To a later send of the same request.
     QUERY = auto()  # To our question.
+    CLOSE = auto()  # To our wish that nobody pays it any more.
     CALLBACK = auto()  # Unasked.
 
 
@@ -39,7 +40,11 @@ def event_of(attempt: Attempt, said: Result) -> Event | None:
     if said.outcome is Outcome.SUCCEEDED:
         asked = (attempt.amount_minor, attempt.currency_code)
         fits = (said.amount_minor, said.currency_code) == asked
+        if fits and _is_another(attempt, said):
+            return Event.MOVED_AGAIN
         return Event.MOVED if fits else Event.MISMATCHED
+    if said.outcome is Outcome.REVERSED:
+        return Event.REVERSED
     if said.outcome is Outcome.FAILED and said.retry is not Retry.SAME:
         return Event.REFUSED  # What may be sent again as it is has not ended.
     return Event.ENDED if said.outcome is Outcome.CLOSED else None
@@ -48,7 +53,7 @@ def event_of(attempt: Attempt, said: Result) -> Event | None:
 def judged(attempt: Attempt, said: Result, *, sends: int | None) -> Attempt:
     """Return `attempt` as it is after `said`: with the next version, or the very same.
 
-    `sends` is how many sends a reply knows of, None when it is not a reply.
+    `sends` is how many sends a reply, or the answer to a close, knows of; else None.
     """
     event = event_of(attempt, said)
     if event is Event.REFUSED and sends is not None:
@@ -59,14 +64,18 @@ def judged(attempt: Attempt, said: Result, *, sends: int | None) -> Attempt:
         return _learnt(attempt, said) if attempt.is_open else attempt
     state = ATTEMPT.next(attempt.state, event)
     reported = said.amount_minor if event is Event.MISMATCHED else None
+    other = said.currency_code if said.currency_code != attempt.currency_code else ""
+    again = event is Event.MOVED_AGAIN
     return replace(
         attempt,
         state=state,
         version=attempt.version + 1,
         due_time=None,
         qr_code="",
-        provider_no=said.provider_no or attempt.provider_no,
+        # What moved again has another number; a refund goes by that of the first.
+        provider_no=attempt.provider_no if again else said.provider_no or attempt.provider_no,
         reported_minor=reported or attempt.reported_minor,
+        reported_currency_code=other if reported else attempt.reported_currency_code,
         failure_reason=_reason(attempt, said, event),
     )
 
@@ -84,9 +93,9 @@ def next_look(
         and said.outcome in (Outcome.ACTION, Outcome.PENDING)
     )
     step = PAYER_PACE if waits else LADDER[min(attempt.tries, len(LADDER) - 1)]
-    if _is_beyond_horizon(attempt, spec=spec, now=now):
+    if is_beyond_horizon(attempt, spec=spec, now=now):
         step = HOURLY  # Only a person can decide now; we keep an ear open.
-    asked = source in (Source.QUERY, Source.RESENT) and not waits
+    asked = source in (Source.QUERY, Source.RESENT, Source.CLOSE) and not waits
     return now + step, attempt.tries + 1 if asked else 0
 
 
@@ -96,15 +105,33 @@ def may_resend(attempt: Attempt, said: Result, *, spec: ChannelSpec, now: dateti
     Then the same request goes out again under the same number: whichever send arrives, it is
     one order. Never beyond the horizon, when nobody expects it any more.
     """
+    is_lost = _never_came(attempt, said, spec=spec, now=now)
+    return is_lost and not is_beyond_horizon(attempt, spec=spec, now=now)
+
+
+def closed_unseen(attempt: Attempt, said: Result, *, spec: ChannelSpec, now: datetime) -> Result:
+    """Return `said` to a close, or that the attempt has failed when there is nothing to close.
+
+    The provider has had its time, does not know the number, and we never send it again.
+    """
+    if attempt.closing and _never_came(attempt, said, spec=spec, now=now):
+        return Result(outcome=Outcome.FAILED, code=said.code)
+    return said
+
+
+def _never_came(attempt: Attempt, said: Result, *, spec: ChannelSpec, now: datetime) -> bool:
     grace = timedelta(seconds=spec.not_found_grace_seconds)
-    return (
-        said.outcome is Outcome.NOT_FOUND
-        and now - attempt.sent_time >= grace
-        and not _is_beyond_horizon(attempt, spec=spec, now=now)
-    )
+    return said.outcome is Outcome.NOT_FOUND and now - attempt.sent_time >= grace
 
 
-def _is_beyond_horizon(attempt: Attempt, *, spec: ChannelSpec, now: datetime) -> bool:
+def _is_another(attempt: Attempt, said: Result) -> bool:
+    """Return whether `said` is about other money than that by which the attempt succeeded."""
+    paid = attempt.state is State.SUCCEEDED and attempt.provider_no
+    return bool(paid and said.provider_no and said.provider_no != attempt.provider_no)
+
+
+def is_beyond_horizon(attempt: Attempt, *, spec: ChannelSpec, now: datetime) -> bool:
+    """Return whether the provider has had all its time: only a person can find out now."""
     return now - attempt.create_time > timedelta(seconds=spec.query_horizon_seconds)
 
 
@@ -125,6 +152,8 @@ def _reason(attempt: Attempt, said: Result, event: Event) -> str:
         return "AMOUNT_MISMATCH" if same else "CURRENCY_MISMATCH"
     if event is Event.MOVED:
         return "" if attempt.state is State.PROCESSING else "LATE_SUCCESS"
-    if attempt.state is State.SUCCEEDED:
+    if event is Event.MOVED_AGAIN:
+        return "DUPLICATE_SUCCESS"
+    if event is Event.REVERSED or attempt.state is State.SUCCEEDED:
         return "CHANNEL_REVERSED"
     return "CHANNEL_UNREACHED" if said.code == UNREACHED else said.code

@@ -14,6 +14,7 @@ _OPERATIONS = {
     attempt_pb2.OPERATION_REFUND: Operation.REFUND,
 }
 _OPERATION_CODES = {operation: code for code, operation in _OPERATIONS.items()}
+_TOOL_NAMES = {code: name.removeprefix("TOOL_") for name, code in kinds_pb2.Tool.items()}
 _STATE_CODES = {state: attempt_pb2.Attempt.State.Value(f"STATE_{state.name}") for state in State}
 
 
@@ -27,6 +28,7 @@ def leg_of(item: channel_service_pb2.SubmitItem) -> Leg:
     content.CopyFrom(item)
     content.context.Clear()
     content.context.app_id = item.context.app_id  # Another tenant's leg is another content.
+    content.ClearField("item_id")
     return Leg(
         leg_no=item.leg_no,
         app_id=item.context.app_id,
@@ -39,13 +41,14 @@ def leg_of(item: channel_service_pb2.SubmitItem) -> Leg:
         currency_code=item.amount.currency_code,
         amount_minor=item.amount.minor_units,
         original_leg_no=item.original_leg_no,
-        fingerprint=fingerprint(content, without=("item_id",)),
+        original_attempt_no=item.original_attempt_no,
+        fingerprint=fingerprint(content),
     )
 
 
 def tool_name(tool: kinds_pb2.Tool.ValueType) -> str:
     """Return the name of a tool without its prefix."""
-    return kinds_pb2.Tool.Name(tool).removeprefix("TOOL_")
+    return _TOOL_NAMES[tool]
 
 
 def attempt_to_proto(attempt: Attempt) -> attempt_pb2.Attempt:
@@ -59,6 +62,7 @@ def attempt_to_proto(attempt: Attempt) -> attempt_pb2.Attempt:
         channel_code=attempt.channel_code,
         amount=money(attempt.currency_code, attempt.amount_minor),
         reported_minor=attempt.reported_minor,
+        reported_currency_code=attempt.reported_currency_code,
         cost_minor=attempt.cost_minor,
         state=_STATE_CODES[attempt.state],
         version=attempt.version,
@@ -81,8 +85,10 @@ def attempt_to_entry(attempt: Attempt) -> trace_pb2.TraceEntry:
         "original_attempt_no": attempt.original_attempt_no,
         "failure_reason": attempt.failure_reason,
         "reported_minor": str(attempt.reported_minor or ""),
+        "reported_currency_code": attempt.reported_currency_code,
         "cost_minor": str(attempt.cost_minor),
         "sends": str(attempt.sends),
+        "closing": "true" if attempt.closing and attempt.is_open else "",
     }
     entry = trace_pb2.TraceEntry(
         service="channel",

@@ -5,6 +5,7 @@ Asking about it is posting it again: the ledger books an attempt's number once.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar, NoReturn
 
 from channel.adapters.spi import (
@@ -36,7 +37,7 @@ class BalanceAdapter:
     spec: ClassVar[ChannelSpec] = ChannelSpec(
         code="balance",
         tools=frozenset({"BALANCE"}),
-        operations=frozenset(Operation) - {Operation.CLOSE},
+        operations=frozenset(Operation),
         awaits_payer=False,
         not_found_grace_seconds=0,
         query_horizon_seconds=24 * 3600,
@@ -59,8 +60,10 @@ class BalanceAdapter:
         return _post(account, ref, _REFUNDED)
 
     def close(self, account: Account, ref: Ref, stamp: Stamp) -> Step:
-        """Never called: `spec.operations` does not have it, for nothing stays open."""
-        _never()
+        """Have the ledger refuse the posting from now on, unless it was booked before."""
+        answer = yield replace(_call(account, ref, _PAID), forbids=True)
+        assert isinstance(answer, PostingOutcome), answer
+        return _paid(ref) if answer.is_booked else Result(outcome=Outcome.CLOSED)
 
     def peek(self, notification: RawNotification) -> Peek:
         """Never called: nobody calls back about a wallet."""
@@ -77,7 +80,17 @@ class BalanceAdapter:
 
 def _post(account: Account, order: PayRequest | RefundRequest | Ref, template: str) -> Step:
     """Book the order under its attempt's number and return what the ledger says."""
-    answer = yield LocalCall(
+    answer = yield _call(account, order, template)
+    assert isinstance(answer, PostingOutcome), answer
+    if answer.is_booked:
+        return _paid(order)
+    if template == _PAID and answer.refusal == "EXCEEDS_FLOOR":
+        return Result(outcome=Outcome.FAILED, blame=Blame.PAYER, code="BALANCE_NOT_ENOUGH")
+    return Result(outcome=Outcome.FAILED, blame=Blame.MERCHANT, code=answer.refusal)
+
+
+def _call(account: Account, order: PayRequest | RefundRequest | Ref, template: str) -> LocalCall:
+    return LocalCall(
         template=template,
         source_no=order.attempt_no,
         trace_no=order.trace_no,
@@ -87,17 +100,15 @@ def _post(account: Account, order: PayRequest | RefundRequest | Ref, template: s
         channel_code=account.channel_code,
         user_no=order.user_no,
     )
-    assert isinstance(answer, PostingOutcome), answer
-    if answer.is_booked:
-        return Result(
-            outcome=Outcome.SUCCEEDED,
-            amount_minor=order.amount_minor,
-            currency_code=order.currency_code,
-        )
-    if template == _PAID and answer.refusal == "EXCEEDS_FLOOR":
-        return Result(outcome=Outcome.FAILED, blame=Blame.PAYER, code="BALANCE_NOT_ENOUGH")
-    return Result(outcome=Outcome.FAILED, blame=Blame.MERCHANT, code=answer.refusal)
+
+
+def _paid(order: PayRequest | RefundRequest | Ref) -> Result:
+    return Result(
+        outcome=Outcome.SUCCEEDED,
+        amount_minor=order.amount_minor,
+        currency_code=order.currency_code,
+    )
 
 
 def _never() -> NoReturn:
-    raise AssertionError("a wallet cannot be asked this; read `spec.operations` first")
+    raise AssertionError("nobody calls back about a wallet")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Mapping
+from hashlib import blake2s
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -71,6 +72,7 @@ class SimAdapter:
             "currency": request.currency_code,
             "subject": request.subject or request.attempt_no,  # It wants at least one character.
             "notify_url": request.notify_url,
+            "attach": request.trace_no,
         }
         call = _call(account, stamp, "POST", "/v1/charges", content)
         return _ask(account, stamp, call, Operation.PAY, request.attempt_no)
@@ -93,6 +95,7 @@ class SimAdapter:
             "amount_minor": request.amount_minor,
             "currency": request.currency_code,
             "notify_url": request.notify_url,
+            "attach": request.trace_no,
         }
         call = _call(account, stamp, "POST", "/v1/refunds", content)
         return _ask(account, stamp, call, Operation.REFUND, request.attempt_no)
@@ -127,7 +130,8 @@ class SimAdapter:
             number=_text(content, "number"),
             operation=operation,
             result=_order(content, operation),
-            dedup_key=_text(content, "event_id"),
+            # Its copies have the same body. Other content under the same id is another word.
+            dedup_key=f"{_kept_text(content, 'event_id')}:{blake2s(notification.body).hexdigest()}",
         )
 
     def ack(self, *, accepted: bool) -> bytes:
@@ -197,6 +201,8 @@ def _order(content: Mapping[str, Any], operation: Operation) -> Result:
             return Result(
                 outcome=Outcome.FAILED, blame=blame, code="REFUSED", provider_no=provider_no
             )
+        case "REVERSED":
+            return Result(outcome=Outcome.REVERSED, code="REVERSED", provider_no=provider_no)
         case "CLOSED" if not is_refund:
             return Result(outcome=Outcome.CLOSED, provider_no=provider_no)
         case "PENDING" if is_refund:

@@ -42,6 +42,7 @@ class Outcome(StrEnum):
     ACTION = auto()  # The payer has to do something; the result says what.
     PENDING = auto()  # The provider has it. With `spec.awaits_payer`, so may the payer.
     CLOSED = auto()  # Ended without money.
+    REVERSED = auto()  # The money moved, and later went back where it came from.
     NOT_FOUND = auto()  # The provider does not know the number. Not yet a failure.
     UNKNOWN = auto()  # Nobody can say. Never a failure.
 
@@ -96,7 +97,8 @@ class HttpReply:
 class LocalCall:
     """A posting to book with the ledger: the fields of `tongbao.ledger.v1.Posting`.
 
-    Booking the same `template` and `source_no` again books nothing and says EXISTS.
+    Booking the same `template` and `source_no` again books nothing and says EXISTS. With
+    `forbids` it is not to be booked, now or ever: whether it was before is the answer.
     """
 
     template: str
@@ -107,6 +109,7 @@ class LocalCall:
     currency_code: str
     channel_code: str
     user_no: str
+    forbids: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,8 +246,10 @@ class Peek:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notification:
-    """What a verified callback says. Copies and retries of it have the same `dedup_key`.
+    """What a verified callback says.
 
+    Copies and retries of it have the same `dedup_key`, anything else said about this number
+    by this account has another.
     `operation` is PAY or REFUND: which kind of attempt `number` is.
     """
 
@@ -291,7 +296,10 @@ class ChannelAdapter(Protocol):
         """Ask how a charge stands."""
 
     def close(self, account: Account, ref: Ref, stamp: Stamp) -> Step:
-        """End a charge that nobody has paid, so that nobody can pay it any more."""
+        """End a charge that nobody has paid, so that nobody can pay it any more.
+
+        ACTION and PENDING answer: not now, because the payer is paying at this moment.
+        """
 
     def refund(self, account: Account, request: RefundRequest, stamp: Stamp) -> Step:
         """Give money of a charge back. The same request again is the same refund."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from channel.adapters.spi import Result
 from channel.calls import account_of
 from channel.desk import Desk
@@ -14,6 +12,7 @@ from channel.store import attempt as store
 from channel.verdicts import Source, judged, next_look
 from channel.wire import attempt_to_proto
 from mesh.events import pack
+from mesh.records import replace
 from tongbao.channel.v1 import events_pb2
 
 _TOLD = {
@@ -22,6 +21,9 @@ _TOLD = {
     State.CLOSED: events_pb2.AttemptFailed,
     State.REVIEW: events_pb2.AttemptReviewed,
 }
+
+# A refusal that comes so is about the sends that were made before it, and no later one.
+_OF_A_SEND = (Source.REPLY, Source.RESENT, Source.CLOSE)
 
 
 async def apply_result(desk: Desk, attempt: Attempt, said: Result, *, source: Source) -> Attempt:
@@ -32,7 +34,7 @@ async def apply_result(desk: Desk, attempt: Attempt, said: Result, *, source: So
     in any order: whoever loses a race reads the attempt anew and judges again.
     """
     spec = adapter_of(await account_of(desk, attempt)).spec
-    sends = attempt.sends if source in (Source.REPLY, Source.RESENT) else None
+    sends = attempt.sends if source in _OF_A_SEND else None
     while True:
         now = desk.clock.now()
         after = judged(attempt, said, sends=sends)

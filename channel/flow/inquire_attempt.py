@@ -8,6 +8,7 @@ import structlog
 
 from channel.calls import account_of, ask, send
 from channel.desk import Desk
+from channel.flow._end import end_attempt
 from channel.flow.apply_result import apply_result
 from channel.model import Attempt
 from channel.orders import adapter_of, asking_is_sending
@@ -21,8 +22,11 @@ async def inquire_attempt(desk: Desk, attempt: Attempt) -> None:
     """Ask how `attempt` stands, apply what is said, and put down when to ask again.
 
     A number that the provider does not know after its grace is sent again, as it was: the
-    send is written before it is made.
+    send is written before it is made. One that nobody wants any more is ended instead.
     """
+    if attempt.closing:
+        await end_attempt(desk, attempt)
+        return
     account = await account_of(desk, attempt)
     if not asking_is_sending(account):
         said = await ask(desk, attempt)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from channel.adapters.spi import (
-    ChannelAdapter,
-    Notification,
-    RawNotification,
-    Unreadable,
-    Untrusted,
-)
+import structlog
+from prometheus_client import Counter
+
+from channel.adapters.spi import Notification, RawNotification, Unreadable, Untrusted
 from channel.desk import Desk
 from channel.flow.apply_result import apply_result
 from channel.model import BALANCE, ChannelAccount
@@ -19,6 +16,14 @@ from channel.orders import adapter_of, spoken
 from channel.store.callback import NewCallback, keep_callback
 from channel.verdicts import Source
 from mesh.context import Acting, acting_as
+
+CALLBACKS = Counter(
+    "tongbao_callbacks_total",
+    "Callbacks by channel account and what became of them.",
+    ["channel_code", "outcome"],
+)
+
+log = structlog.get_logger()
 
 _NUMBER = re.compile(r"[0-9A-Z]{26}")
 # Names of headers that may hold a credential; they are not kept.
@@ -38,34 +43,43 @@ async def receive_callback(desk: Desk, channel_code: str, raw: RawNotification) 
 
     200 and the provider's own word for it when the callback is kept; it is applied after
     that. A word that does not fit its attempt is kept and acknowledged too: it is ours to
-    look into, not the provider's to repeat. Otherwise, in this order: 404 for an account that
-    is not there or not theirs, 400 for what cannot be read, 401 for what is not signed by it,
-    404 for a number and kind that the account was never given; then nothing is kept.
+    look into, not the provider's to repeat. A copy of what came before is counted in its row
+    and applied again, for the first may have been lost before that. Otherwise, in this order:
+    404 for an account that is not there or not theirs, 400 for what cannot be read, 401 for
+    what is not signed by it, 404 for a number and kind that the account was never given; then
+    nothing is kept. Each is counted by what became of it.
     """
     account = await desk.accounts.get(channel_code)
     if account is None or account.channel_code == BALANCE:
+        # No label of its own: strangers could make as many as they like.
+        CALLBACKS.labels("", "unknown_account").inc()
         return Answer(404, b"")
     adapter = adapter_of(account)
     try:
         if adapter.peek(raw).provider_account != account.provider_account:
-            return Answer(404, b"")
+            return _refused(account, 404, why="wrong_account")
         told = adapter.read_notification(spoken(account), raw)
     except Unreadable:
-        return _refused(adapter, 400)
-    except Untrusted:
-        return _refused(adapter, 401)
-    attempt = None
+        return _refused(account, 400, why="unreadable")
+    except Untrusted as error:
+        # Somebody may be trying to have us believe in money that never moved.
+        log.warning("callback_not_trusted", channel_code=channel_code, problem=str(error))
+        return _refused(account, 401, why="untrusted")
+    kept = None
     if _NUMBER.fullmatch(told.number):
-        attempt = await keep_callback(desk.db, _callback(account, raw, told))
-    if attempt is None:
-        return _refused(adapter, 404)
+        kept = await keep_callback(desk.db, _callback(account, raw, told))
+    if kept is None:
+        return _refused(account, 404, why="unknown_number")
+    CALLBACKS.labels(channel_code, "copy" if kept.is_copy else "kept").inc()
+    attempt = kept.attempt
     with acting_as(Acting(app_id=attempt.app_id, trace_no=attempt.trace_no)):
         desk.go_on(apply_result(desk, attempt, told.result, source=Source.CALLBACK))
     return Answer(200, adapter.ack(accepted=True))
 
 
-def _refused(adapter: ChannelAdapter, status: int) -> Answer:
-    return Answer(status, adapter.ack(accepted=False))
+def _refused(account: ChannelAccount, status: int, *, why: str) -> Answer:
+    CALLBACKS.labels(account.channel_code, why).inc()
+    return Answer(status, adapter_of(account).ack(accepted=False))
 
 
 def _callback(account: ChannelAccount, raw: RawNotification, told: Notification) -> NewCallback:
@@ -79,6 +93,7 @@ def _callback(account: ChannelAccount, raw: RawNotification, told: Notification)
         channel_code=account.channel_code,
         attempt_no=told.number,
         operation=told.operation,
+        dedup_key=told.dedup_key,
         body=raw.body,
         headers=headers,
         verdict=told.result.outcome,

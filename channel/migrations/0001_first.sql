@@ -40,6 +40,7 @@ CREATE TABLE attempt (
     currency_code       text        NOT NULL CHECK (currency_code ~ '^[A-Z]{3}$'),
     amount_minor        bigint      NOT NULL CHECK (amount_minor > 0),
     reported_minor      bigint      NOT NULL DEFAULT 0 CHECK (reported_minor >= 0),
+    reported_currency_code text     NOT NULL DEFAULT '',
     cost_minor          bigint      NOT NULL CHECK (cost_minor >= 0),
     original_attempt_no text        COLLATE "C" NOT NULL
                         CHECK ((operation = 'refund') = (original_attempt_no <> '')),
@@ -50,8 +51,9 @@ CREATE TABLE attempt (
     version             bigint      NOT NULL DEFAULT 1,
     due_time            timestamptz,
     tries               integer     NOT NULL DEFAULT 0,
-    sends               integer     NOT NULL DEFAULT 1 CHECK (sends > 0),
+    sends               integer     NOT NULL DEFAULT 1 CHECK (sends >= 0),
     sent_time           timestamptz NOT NULL,
+    closing             boolean     NOT NULL DEFAULT false,  -- Nobody wants it any more.
     create_time         timestamptz NOT NULL DEFAULT business_now(),
     update_time         timestamptz NOT NULL DEFAULT business_now(),
     CHECK ((state = 'processing') = (due_time IS NOT NULL))
@@ -67,7 +69,10 @@ CREATE TABLE callback (
     attempt_no   text        COLLATE "C" NOT NULL,
     body         bytea       NOT NULL,
     headers      json        NOT NULL,
+    dedup_key    text        NOT NULL,  -- Of its copies and retries, which make no row.
+    copies       integer     NOT NULL DEFAULT 1 CHECK (copies > 0),  -- How often it came.
     verdict      text        NOT NULL,  -- What it says, e.g. 'succeeded'.
-    create_time  timestamptz NOT NULL DEFAULT business_now()
+    create_time  timestamptz NOT NULL DEFAULT business_now(),
+    UNIQUE (attempt_no, channel_code, dedup_key)
 );
-CREATE INDEX callback_attempt ON callback (attempt_no);
+CREATE INDEX callback_create_time ON callback USING brin (create_time);

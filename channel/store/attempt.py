@@ -14,6 +14,7 @@ from typing import Any
 from channel.model import Attempt, Operation
 from channel.states import State
 from mesh.db import Database, Row, Statement
+from mesh.records import extend, replace
 from mesh.sql import Outcome, move, outcome
 
 COLUMNS = tuple(Attempt.__slots__)
@@ -27,6 +28,7 @@ _TYPES = dict.fromkeys(COLUMNS, "text") | {
     "tries": "integer",
     "sends": "integer",
     "sent_time": "timestamptz",
+    "closing": "boolean",
     "create_time": "timestamptz",
     "update_time": "timestamptz",
 }
@@ -35,6 +37,7 @@ _CHANGING = {
     name: _TYPES[name]
     for name in (
         "reported_minor",
+        "reported_currency_code",
         "provider_no",
         "qr_code",
         "failure_reason",
@@ -43,6 +46,7 @@ _CHANGING = {
         "tries",
         "sends",
         "sent_time",
+        "closing",
     )
 }
 
@@ -57,7 +61,8 @@ class Kept:
 
 async def open_leg(db: Database, attempt: Attempt, *, fingerprint: bytes) -> Kept:
     """Write the leg and its first attempt unless the leg was seen. May say RACE."""
-    return await db.ask(_OPEN_LEG, _NewLeg(**_fields(attempt), fingerprint=fingerprint))
+    kept = await db.ask(_OPEN_LEG, extend(_NewLeg, attempt, fingerprint=fingerprint))
+    return replace(kept, attempt=attempt) if kept.outcome is Outcome.DONE else kept
 
 
 async def find_leg(db: Database, leg_no: str, *, app_id: str, fingerprint: bytes = b"") -> Kept:
@@ -151,6 +156,7 @@ class _Move:
     app_id: str
     version: int
     reported_minor: int
+    reported_currency_code: str
     provider_no: str
     qr_code: str
     failure_reason: str
@@ -159,6 +165,7 @@ class _Move:
     tries: int
     sends: int
     sent_time: datetime
+    closing: bool
     event: bytes
 
 
@@ -180,10 +187,6 @@ class _Later:
     tries: int
 
 
-def _fields(attempt: Attempt) -> dict[str, Any]:
-    return {name: getattr(attempt, name) for name in COLUMNS}
-
-
 def _moved(attempt: Attempt) -> dict[str, Any]:
     """Return the input of a move: `attempt` is as it will be, `version` the one before."""
     changed = {name: getattr(attempt, name) for name in _CHANGING}
@@ -196,15 +199,11 @@ def _kept(row: Row) -> Kept:
     return Kept(outcome=Outcome(row.outcome), attempt=attempt)
 
 
-# The database dates a row; everything else of it comes from the input.
-_WRITTEN = tuple(name for name in COLUMNS if name not in ("create_time", "update_time"))
-_WRITTEN_TYPES = {name: _TYPES[name] for name in _WRITTEN}
-
-# The insert into attempt_leg decides. What a statement writes it cannot see, so the rows
-# that it wrote and those that were there never overlap in `latest`.
+# The insert into attempt_leg decides. What a statement writes it cannot see, so what it
+# returns of `a` was there before; what it wrote is what it was given.
 _OPEN_LEG: Statement[_NewLeg, Kept] = Statement(
     name="open_leg",
-    columns=_WRITTEN_TYPES | {"fingerprint": "bytea"},
+    columns=_TYPES | {"fingerprint": "bytea"},
     keys_of=lambda new: [new.leg_no],
     result=_kept,
     sql=f"""
@@ -215,21 +214,14 @@ _OPEN_LEG: Statement[_NewLeg, Kept] = Statement(
         ON CONFLICT DO NOTHING RETURNING attempt_no
     ),
     written AS (
-        INSERT INTO attempt ({", ".join(_WRITTEN)})
-        SELECT {", ".join(f"i.{name}" for name in _WRITTEN)} FROM i JOIN won USING (attempt_no)
-        RETURNING {", ".join(COLUMNS)}
-    ),
-    latest AS (
-        SELECT {columns_of("w")} FROM written w
-        UNION ALL
-        SELECT {columns_of("a")} FROM i JOIN attempt_leg k USING (leg_no)
-        JOIN attempt a ON a.attempt_no = k.attempt_no
+        INSERT INTO attempt ({", ".join(COLUMNS)})
+        SELECT {columns_of("i")} FROM i JOIN won USING (attempt_no)
     )
-    SELECT i.ord, {outcome(won="won.attempt_no", key="k")}, {columns_of("l")}
+    SELECT i.ord, {outcome(won="won.attempt_no", key="k")}, {columns_of("a")}
     FROM i
     LEFT JOIN won ON won.attempt_no = i.attempt_no
     LEFT JOIN attempt_leg k ON k.leg_no = i.leg_no
-    LEFT JOIN latest l ON l.leg_no = i.leg_no
+    LEFT JOIN attempt a ON a.attempt_no = k.attempt_no
     """,
 )
 

@@ -19,11 +19,20 @@ class NewCallback:
     operation: str
     body: bytes
     headers: Mapping[str, str]
+    dedup_key: str
     verdict: str
 
 
-async def keep_callback(db: Database, callback: NewCallback) -> Attempt | None:
-    """Write the callback and return the attempt that it is about, as it is now.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """The attempt that a callback is about, as it is now; `is_copy`: the same came before."""
+
+    attempt: Attempt
+    is_copy: bool
+
+
+async def keep_callback(db: Database, callback: NewCallback) -> Kept | None:
+    """Write the callback, or count it when it is a copy, and return what it is about.
 
     None, and nothing is written, when this account was never given an order of this number
     and kind. The tenant is the attempt's: providers know no tenants.
@@ -46,7 +55,9 @@ async def list_callbacks(db: Database, *, app_id: str, trace_no: str) -> list[Ca
     ]
 
 
-_KEEP_CALLBACK: Statement[NewCallback, Attempt | None] = Statement(
+# A copy keeps the bytes and headers of the one that came first. Copies that come at once are
+# of one key and wait for each other, so each is counted.
+_KEEP_CALLBACK: Statement[NewCallback, Kept | None] = Statement(
     name="keep_callback",
     columns={
         "channel_code": "text",
@@ -54,10 +65,16 @@ _KEEP_CALLBACK: Statement[NewCallback, Attempt | None] = Statement(
         "operation": "text",
         "body": "bytea",
         "headers": "json",
+        "dedup_key": "text",
         "verdict": "text",
     },
+    keys_of=lambda callback: [f"{callback.attempt_no}/{callback.dedup_key}"],
     weight_of=lambda callback: len(callback.body),
-    result=lambda row: attempt_of(row) if row.attempt_no is not None else None,
+    result=lambda row: (
+        Kept(attempt=attempt_of(row), is_copy=row.copies > 1)
+        if row.attempt_no is not None
+        else None
+    ),
     sql=f"""
     WITH i AS ({{input}}),
     known AS MATERIALIZED (
@@ -65,11 +82,17 @@ _KEEP_CALLBACK: Statement[NewCallback, Attempt | None] = Statement(
         WHERE (a.channel_code, a.operation) = (i.channel_code, i.operation)
     ),
     kept AS (
-        INSERT INTO callback (channel_code, attempt_no, body, headers, verdict)
-        SELECT i.channel_code, i.attempt_no, i.body, i.headers, i.verdict
-        FROM i JOIN known USING (ord) ORDER BY i.ord
+        INSERT INTO callback AS c
+            (channel_code, attempt_no, body, headers, dedup_key, verdict)
+        SELECT i.channel_code, i.attempt_no, i.body, i.headers, i.dedup_key, i.verdict
+        FROM i JOIN known USING (ord) ORDER BY i.attempt_no, i.channel_code, i.dedup_key
+        ON CONFLICT (attempt_no, channel_code, dedup_key) DO UPDATE SET copies = c.copies + 1
+        RETURNING c.channel_code, c.attempt_no, c.dedup_key, c.copies
     )
-    SELECT i.ord, {columns_of("k")} FROM i LEFT JOIN known k USING (ord)
+    SELECT i.ord, {columns_of("k")}, c.copies
+    FROM i LEFT JOIN known k USING (ord)
+    LEFT JOIN kept c ON (c.attempt_no, c.channel_code, c.dedup_key)
+                      = (i.attempt_no, i.channel_code, i.dedup_key)
     """,
 )
 

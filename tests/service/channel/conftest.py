@@ -25,6 +25,7 @@ async def world(ground: Ground, simulator: Simulator) -> AsyncIterator[World]:
         await opened.put_account("sim-a", priority=1)
         await opened.put_account("sim-b", priority=2)
         yield opened
+        opened.ledger.gate.set()  # A test that failed may have left it shut, and we drain.
         await simulator.hang("sim-a", on=False)
         for name in ("sim-a", "sim-b"):
             await simulator.outage(name, on=False)

@@ -51,8 +51,9 @@ async def test_wallet_and_clearing_tell_the_same_story(
         ground.run("ledger") as handle,
         ground.run("channel", **world.settings) as world.handle,
     ):
-        ledger = pb_grpc.LedgerServiceStub(handle.channel("channel"))
-        await filled(ledger, 1000)
+        # Channel may post, trade may read; the contract says so.
+        ledger = pb_grpc.LedgerServiceStub(handle.channel("trade"))
+        await filled(pb_grpc.LedgerServiceStub(handle.channel("channel")), 1000)
         item = leg(tool=BALANCE, user_no="u1", amount_minor=700)
 
         paid = await world.attempted(item)

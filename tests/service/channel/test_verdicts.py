@@ -32,6 +32,8 @@ REFUSED = Result(outcome=Outcome.FAILED, code="REFUSED")
 UNREACHED = Result(outcome=Outcome.FAILED, code="UNREACHED", retry=Retry.ELSEWHERE)
 NOT_SENT = Result(outcome=Outcome.FAILED, code="UNREACHED", retry=Retry.SAME)
 ENDED = Result(outcome=Outcome.CLOSED)
+REVERSED = Result(outcome=Outcome.REVERSED)
+AGAIN = replace(MOVED, provider_no="p-2")
 ACTION = Result(outcome=Outcome.ACTION, qr_code="sim:pay", provider_no="p-1")
 PENDING = Result(outcome=Outcome.PENDING)
 UNKNOWN = Result(outcome=Outcome.UNKNOWN, retry=Retry.QUERY, code="LOST")
@@ -42,6 +44,7 @@ ENDINGS = {
     Event.MISMATCHED: [MORE, YEN],
     Event.REFUSED: [REFUSED, UNREACHED],
     Event.ENDED: [ENDED],
+    Event.REVERSED: [REVERSED],
 }
 OPEN_WORDS = [ACTION, PENDING, UNKNOWN, NOT_FOUND, NOT_SENT]
 
@@ -62,6 +65,7 @@ def attempt(**other: Any) -> Attempt:
         currency_code="CNY",
         amount_minor=1000,
         reported_minor=0,
+        reported_currency_code="",
         cost_minor=6,
         original_attempt_no="",
         provider_no="",
@@ -73,6 +77,7 @@ def attempt(**other: Any) -> Attempt:
         tries=0,
         sends=1,
         sent_time=NOW,
+        closing=False,
         create_time=NOW,
         update_time=NOW,
     )
@@ -98,7 +103,7 @@ def test_every_outcome_of_every_adapter_has_its_place() -> None:
     }
 
 
-@pytest.mark.parametrize("event", Event)
+@pytest.mark.parametrize("event", ENDINGS)
 def test_each_ending_is_recognised(event: Event) -> None:
     """Amount and currency decide between what was asked and what was not."""
     assert [event_of(attempt(), word) for word in ENDINGS[event]] == [event] * len(ENDINGS[event])
@@ -117,7 +122,7 @@ def test_what_ends_nothing_changes_no_state(state: State, word: Result) -> None:
         assert after == before
 
 
-@pytest.mark.parametrize(("state", "event"), list(itertools.product(State, Event)))
+@pytest.mark.parametrize(("state", "event"), list(itertools.product(State, ENDINGS)))
 def test_an_ending_moves_as_the_table_says_or_not_at_all(state: State, event: Event) -> None:
     """All states by all endings."""
     before = attempt() if state is State.PROCESSING else ended(state)
@@ -132,9 +137,24 @@ def test_an_ending_moves_as_the_table_says_or_not_at_all(state: State, event: Ev
         assert judged(after, word, sends=None) == after  # Saying it again changes nothing.
 
 
+def test_the_same_amount_under_another_provider_number_is_other_money() -> None:
+    """Only when both are known, and only where money has moved already."""
+    paid = judged(attempt(), MOVED, sends=None)
+
+    twice = judged(paid, AGAIN, sends=None)
+
+    assert event_of(paid, AGAIN) is Event.MOVED_AGAIN
+    assert (twice.state, twice.failure_reason) == (State.REVIEW, "DUPLICATE_SUCCESS")
+    assert (twice.provider_no, twice.reported_minor) == ("p-1", 0)
+    assert judged(paid, replace(AGAIN, provider_no=""), sends=None) == paid
+    assert judged(replace(paid, provider_no=""), AGAIN, sends=None).state is State.SUCCEEDED
+    assert event_of(attempt(provider_no="p-1"), AGAIN) is Event.MOVED
+    assert {each for state in State for each in Event if ATTEMPT.allows(state, each)} == set(Event)
+
+
 def test_money_that_moved_is_never_forgotten_whatever_the_order() -> None:
     """Every order of every three words: a success is in the state, or a person looks at it."""
-    words = [word for each in ENDINGS.values() for word in each] + OPEN_WORDS
+    words = [word for each in ENDINGS.values() for word in each] + [AGAIN, *OPEN_WORDS]
     for said in itertools.permutations(words, 3):
         after = attempt()
         for word in said:
@@ -142,7 +162,7 @@ def test_money_that_moved_is_never_forgotten_whatever_the_order() -> None:
         events = {event_of(attempt(), word) for word in said} - {None}
         if not events:
             assert after.state is State.PROCESSING
-        elif events == {Event.MOVED}:
+        elif events == {Event.MOVED} and not {MOVED, AGAIN} <= set(said):
             assert after.state is State.SUCCEEDED
         elif events <= {Event.REFUSED, Event.ENDED}:
             assert after.state in (State.FAILED, State.CLOSED)
@@ -163,6 +183,9 @@ def test_money_that_moved_is_never_forgotten_whatever_the_order() -> None:
         (ended(State.CLOSED), MORE, "AMOUNT_MISMATCH", 1001),
         (ended(State.SUCCEEDED), REFUSED, "CHANNEL_REVERSED", 0),
         (ended(State.SUCCEEDED), ENDED, "CHANNEL_REVERSED", 0),
+        (ended(State.SUCCEEDED), REVERSED, "CHANNEL_REVERSED", 0),
+        (attempt(), REVERSED, "CHANNEL_REVERSED", 0),
+        (ended(State.FAILED), REVERSED, "CHANNEL_REVERSED", 0),
     ],
 )
 def test_the_attempt_says_why(before: Attempt, word: Result, reason: str, reported: int) -> None:

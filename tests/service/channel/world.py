@@ -55,6 +55,8 @@ class Script:
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     posted: list[ledger_pb2.Posting] = field(default_factory=list)
     booked: dict[tuple[str, str], ledger_pb2.Posting] = field(default_factory=dict)
+    forbidden: set[tuple[str, str]] = field(default_factory=set)
+    lose_forbids: int = 0  # So many wishes to forbid are lost; nobody can say whether they came.
     opened: list[tuple[str, str]] = field(default_factory=list)
     refuse_opening: bool = False
 
@@ -72,6 +74,10 @@ class Ledger(ledger_service_pb2_grpc.LedgerServiceServicer):
         results = await each(request.items, self._post, ledger_service_pb2.PostResult)
         return ledger_service_pb2.BatchPostResponse(results=results)
 
+    async def BatchForbid(self, request, context):  # noqa: N802
+        results = await each(request.items, self._forbid, ledger_service_pb2.ForbidResult)
+        return ledger_service_pb2.BatchForbidResponse(results=results)
+
     async def BatchOpenAccounts(self, request, context):  # noqa: N802
         results = await each(request.items, self._open, ledger_service_pb2.OpenAccountResult)
         return ledger_service_pb2.BatchOpenAccountsResponse(results=results)
@@ -82,6 +88,15 @@ class Ledger(ledger_service_pb2_grpc.LedgerServiceServicer):
         self.script.opened.append((item.account.owner, item.account.currency_code))
         return ledger_service_pb2.OpenAccountResult()
 
+    async def _forbid(self, item):
+        key = item.posting.template, item.posting.source_no
+        if self.script.lose_forbids:
+            self.script.lose_forbids -= 1
+            raise Unknown("the wish was lost")
+        if key not in self.script.booked:
+            self.script.forbidden.add(key)
+        return ledger_service_pb2.ForbidResult(is_booked=key in self.script.booked)
+
     async def _post(self, item):
         [posting] = item.postings
         if self.script.decline:
@@ -89,7 +104,10 @@ class Ledger(ledger_service_pb2_grpc.LedgerServiceServicer):
         self.script.posted.append(posting)
         await self.script.gate.wait()
         outcome = ledger_pb2.PostingResult.OUTCOME_EXISTS
-        if self.script.refusal:
+        refusal = self.script.refusal
+        if (posting.template, posting.source_no) in self.script.forbidden:
+            refusal = "FORBIDDEN"
+        if refusal:
             outcome = ledger_pb2.PostingResult.OUTCOME_REFUSED
         elif (posting.template, posting.source_no) not in self.script.booked:
             self.script.booked[posting.template, posting.source_no] = posting
@@ -97,7 +115,7 @@ class Ledger(ledger_service_pb2_grpc.LedgerServiceServicer):
         if self.script.lose_answers:
             self.script.lose_answers -= 1
             raise Unknown("the answer was lost")
-        result = ledger_pb2.PostingResult(outcome=outcome, refusal=self.script.refusal)
+        result = ledger_pb2.PostingResult(outcome=outcome, refusal=refusal)
         return ledger_service_pb2.PostResult(postings=[result])
 
 
@@ -226,6 +244,18 @@ class World:
         finally:
             await stream.close()
 
+    async def closed(self, item: pb.SubmitItem, *, seconds: float = SECONDS) -> pb.CloseResult:
+        """What a close of the leg is answered."""
+        stub = channel_service_pb2_grpc.ChannelServiceStub(self.handle.channel("payment"))
+        call = stub.StreamCloses()
+        close = pb.CloseItem(item_id=1, context=item.context, leg=item)
+        close.context.deadline.FromDatetime(real_now() + timedelta(seconds=seconds))
+        await call.write(pb.StreamClosesRequest(items=[close]))
+        async with asyncio.timeout(SECONDS + 5):
+            [result] = (await call.read()).results
+        call.cancel()
+        return result
+
     async def attempted(self, item: pb.SubmitItem) -> attempt_pb2.Attempt:
         """The attempt that answers a leg which goes well."""
         result = await self.submit(item)
@@ -303,7 +333,7 @@ class World:
             "state": state,
             "amount_minor": attempt.amount.minor_units,
             "currency": attempt.amount.currency_code,
-            "provider_no": f"{account}-1",
+            "provider_no": attempt.provider_no or f"{account}-1",
             "qr_code": "sim:pay",
             "time": "2026-11-22T00:00:00Z",
         } | wrong
