@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from mesh.call import BatchLink, StreamLink
 from mesh.clock import Clock
+from mesh.crew import Crew
 from mesh.db import Database
-from mesh.door import Crew
 from tongbao.channel.v1 import channel_service_pb2
 from tongbao.ledger.v1 import ledger_service_pb2
 from tongbao.risk.v1 import risk_service_pb2
@@ -23,3 +23,4 @@ class Desk:
     risk: BatchLink[risk_service_pb2.EvaluateItem, risk_service_pb2.EvaluateResult]
     ledger: BatchLink[ledger_service_pb2.PostItem, ledger_service_pb2.PostResult]
     channel: StreamLink[channel_service_pb2.SubmitItem, channel_service_pb2.SubmitResult]
+    closes: StreamLink[channel_service_pb2.CloseItem, channel_service_pb2.CloseResult]

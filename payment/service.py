@@ -9,9 +9,12 @@ from typing import Any
 from mesh.items import answered
 from mesh.serve import Door, Runtime, Service
 from payment.desk import Desk
+from payment.flow.close_payment import close_payment
 from payment.flow.create_payment import create_payment
 from payment.flow.create_refund import create_refund
 from payment.flow.list_trace_entries import list_trace_entries
+from payment.ops import PaymentOpsService
+from payment.store.measures import MEASURES
 from payment.wire import (
     check_payment_item,
     check_refund_item,
@@ -21,9 +24,11 @@ from payment.wire import (
     payment_to_proto,
     refund_to_proto,
 )
-from payment.workers import DUE, EVENTS
+from payment.workers import DUE, EVENTS, count_cases
 from tongbao.channel.v1 import channel_service_pb2
 from tongbao.ledger.v1 import ledger_service_pb2
+from tongbao.payment.v1 import payment_ops_service_pb2 as ops
+from tongbao.payment.v1 import payment_ops_service_pb2_grpc as ops_grpc
 from tongbao.payment.v1 import payment_service_pb2 as pb
 from tongbao.payment.v1 import payment_service_pb2_grpc as pb_grpc
 from tongbao.risk.v1 import risk_service_pb2
@@ -44,6 +49,19 @@ class PaymentService(pb_grpc.PaymentServiceServicer):
             self._create_payment,
             pack=pb.StreamPaymentsResponse,
             result=pb.CreatePaymentResult,
+            crew=self._desk.crew,
+        ):
+            yield pack
+
+    async def StreamCloses(  # noqa: N802
+        self, requests: AsyncIterator[pb.StreamClosesRequest], context: Any
+    ) -> AsyncIterator[pb.StreamClosesResponse]:
+        """Ends payments that nobody has paid; see the contract."""
+        async for pack in answered(
+            requests,
+            self._close_payment,
+            pack=pb.StreamClosesResponse,
+            result=pb.ClosePaymentResult,
             crew=self._desk.crew,
         ):
             yield pack
@@ -78,6 +96,17 @@ class PaymentService(pb_grpc.PaymentServiceServicer):
         )
         return pb.CreatePaymentResult(payment=payment_to_proto(payment))
 
+    async def _close_payment(self, item: pb.ClosePaymentItem) -> pb.ClosePaymentResult:
+        order = item.payment
+        order.context.CopyFrom(item.context)  # Whose payment it is, the item says.
+        check_payment_item(order)
+        payment = await close_payment(
+            self._desk,
+            payment=payment_from_item(order, now=self._desk.clock.now()),
+            fingerprint=content_of(order),
+        )
+        return pb.ClosePaymentResult(payment=payment_to_proto(payment))
+
     async def _create_refund(self, item: pb.CreateRefundItem) -> pb.CreateRefundResult:
         check_refund_item(item)
         refund = await create_refund(
@@ -111,6 +140,12 @@ async def opened(runtime: Runtime) -> AsyncIterator[Desk]:
             request=channel_service_pb2.StreamSubmitsRequest,
             response=channel_service_pb2.StreamSubmitsResponse,
         ),
+        closes=runtime.stream_link(
+            "channel",
+            method="/tongbao.channel.v1.ChannelService/StreamCloses",
+            request=channel_service_pb2.StreamClosesRequest,
+            response=channel_service_pb2.StreamClosesResponse,
+        ),
     )
 
 
@@ -122,8 +157,16 @@ SERVICE = Service(
             descriptor=pb.DESCRIPTOR.services_by_name["PaymentService"],
             add=pb_grpc.add_PaymentServiceServicer_to_server,
             servicer=PaymentService,
-        )
+        ),
+        Door(
+            descriptor=ops.DESCRIPTOR.services_by_name["PaymentOpsService"],
+            add=ops_grpc.add_PaymentOpsServiceServicer_to_server,
+            servicer=PaymentOpsService,
+            public=True,
+        ),
     ],
     events=EVENTS,
     due=DUE,
+    measures=MEASURES,
+    tasks=[count_cases],
 )

@@ -1,4 +1,4 @@
-"""The life of a payment and of a refund. Read this file first."""
+"""The life of a payment, a refund, a give-back and a case. Read this file first."""
 
 from __future__ import annotations
 
@@ -28,8 +28,40 @@ class RefundState(StrEnum):
     REVIEW = auto()  # Facts conflict; a person decides.
 
 
+class GiveBackState(StrEnum):
+    """Where the money of a case is on its way back. Mirrors `GiveBack.State`."""
+
+    CREATED = auto()
+    PROCESSING = auto()  # Its money is in transit; the payer may have it.
+    SUCCEEDED = auto()
+    FAILED = auto()  # The money stands where it stood before.
+    REVIEW = auto()  # Facts conflict; a person decides.
+
+
+class CaseState(StrEnum):
+    """Where a case is. Mirrors `Case.State` in the contract."""
+
+    OPEN = auto()
+    PROPOSED = auto()  # One person has said how; another one has to agree.
+    EXECUTING = auto()  # It is decided, and being carried out.
+    RESOLVED = auto()
+
+
+class CaseEvent(StrEnum):
+    """What can happen to a case. Written into its history as it is spelled here."""
+
+    OPENED = auto()
+    ASSIGN = auto()  # Changes who takes care of it, not where it is.
+    PROPOSE = auto()
+    APPROVE = auto()
+    REJECT = auto()
+    BEGIN = auto()  # By a rule, or by one person when no money moves.
+    FINISH = auto()
+    FAIL = auto()  # What was decided could not be done: somebody has to decide anew.
+
+
 class Event(StrEnum):
-    """What can happen to a payment or a refund."""
+    """What can happen to a payment, a refund or a give-back."""
 
     SUBMIT = auto()  # We hand it to a channel.
     DECLINE = auto()  # Risk or the ledger says no, before any channel has heard of it.
@@ -80,5 +112,38 @@ REFUND = Machine(
         (RefundState.SUCCEEDED,  Event.CONFLICT,  RefundState.REVIEW),
         (RefundState.REVIEW,     Event.ACCEPT,    RefundState.SUCCEEDED),
         (RefundState.REVIEW,     Event.GIVE_BACK, RefundState.FAILED),
+    ],
+)  # fmt: skip
+
+GIVE_BACK = Machine(
+    "give_back",
+    GiveBackState.CREATED,
+    [
+        (GiveBackState.CREATED,    Event.SUBMIT,   GiveBackState.PROCESSING),
+        (GiveBackState.CREATED,    Event.DECLINE,  GiveBackState.FAILED),
+        (GiveBackState.PROCESSING, Event.MOVED,    GiveBackState.SUCCEEDED),
+        (GiveBackState.PROCESSING, Event.REFUSED,  GiveBackState.FAILED),
+        (GiveBackState.PROCESSING, Event.ENDED,    GiveBackState.FAILED),
+        (GiveBackState.PROCESSING, Event.CONFLICT, GiveBackState.REVIEW),
+        (GiveBackState.SUCCEEDED,  Event.CONFLICT, GiveBackState.REVIEW),
+        (GiveBackState.FAILED,     Event.MOVED,    GiveBackState.REVIEW),
+        (GiveBackState.FAILED,     Event.CONFLICT, GiveBackState.REVIEW),
+    ],
+)  # fmt: skip
+
+# A conflict that comes again opens its case again, wherever that is.
+CASE = Machine(
+    "exception_case",
+    CaseState.OPEN,
+    [
+        (CaseState.OPEN,      CaseEvent.PROPOSE, CaseState.PROPOSED),
+        (CaseState.OPEN,      CaseEvent.BEGIN,   CaseState.EXECUTING),
+        (CaseState.PROPOSED,  CaseEvent.APPROVE, CaseState.EXECUTING),
+        (CaseState.PROPOSED,  CaseEvent.REJECT,  CaseState.OPEN),
+        (CaseState.PROPOSED,  CaseEvent.OPENED,  CaseState.OPEN),
+        (CaseState.EXECUTING, CaseEvent.FINISH,  CaseState.RESOLVED),
+        (CaseState.EXECUTING, CaseEvent.FAIL,    CaseState.OPEN),
+        (CaseState.EXECUTING, CaseEvent.OPENED,  CaseState.OPEN),
+        (CaseState.RESOLVED,  CaseEvent.OPENED,  CaseState.OPEN),
     ],
 )  # fmt: skip

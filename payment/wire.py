@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from datetime import datetime
+from typing import Any
 
 from google.rpc import error_details_pb2
 
@@ -11,17 +11,13 @@ from mesh.clock import to_timestamp
 from mesh.errors import Malformed
 from mesh.money import known
 from mesh.wire import fingerprint, money
+from payment.attempt import Attempt, AttemptState, leg_of
 from payment.model import (
-    Attempt,
-    AttemptState,
-    Case,
-    CaseState,
     Payment,
     Refund,
     RefundOrder,
     Tool,
     TradeType,
-    leg_of,
     next_look,
 )
 from payment.states import PaymentState, RefundState
@@ -31,6 +27,18 @@ from tongbao.ledger.v1 import ledger_pb2
 from tongbao.payment.v1 import payment_pb2
 from tongbao.payment.v1 import payment_service_pb2 as pb
 from tongbao.risk.v1 import risk_service_pb2
+
+# Both ways, made once: looking a name up costs more than the rest of a message.
+_TOOL_CODES = {tool: kinds_pb2.Tool.Value(f"TOOL_{tool}") for tool in Tool}
+_TOOLS = {code: tool for tool, code in _TOOL_CODES.items()}
+_TRADE_TYPE_CODES = {kind: kinds_pb2.TradeType.Value(f"TRADE_TYPE_{kind}") for kind in TradeType}
+_TRADE_TYPES = {code: kind for kind, code in _TRADE_TYPE_CODES.items()}
+_STATE_CODES = {
+    state: payment_pb2.Payment.State.Value(f"STATE_{state.name}") for state in PaymentState
+}
+_ATTEMPT_STATES = {
+    attempt_pb2.Attempt.State.Value(f"STATE_{state.name}"): state for state in AttemptState
+}
 
 
 def check_payment_item(item: pb.CreatePaymentItem) -> None:
@@ -59,9 +67,12 @@ def content_of(item: pb.CreatePaymentItem | pb.CreateRefundItem) -> bytes:
 
     Whose it is belongs to its content; by when it is wanted does not.
     """
-    content = deepcopy(item)
-    content.context.CopyFrom(item_pb2.ItemContext(app_id=item.context.app_id))
-    return fingerprint(content, without=("item_id",))
+    content: Any = type(item)()
+    content.CopyFrom(item)
+    content.context.Clear()
+    content.context.app_id = item.context.app_id
+    content.ClearField("item_id")
+    return fingerprint(content)
 
 
 def payment_from_item(item: pb.CreatePaymentItem, *, now: datetime) -> Payment:
@@ -72,13 +83,14 @@ def payment_from_item(item: pb.CreatePaymentItem, *, now: datetime) -> Payment:
         business_code=item.business_code,
         trace_no=item.context.trace_no,
         trade_no=item.trade_no,
-        trade_type=TradeType(kinds_pb2.TradeType.Name(item.trade_type)[len("TRADE_TYPE_") :]),
-        tool=Tool(kinds_pb2.Tool.Name(item.tool).removeprefix("TOOL_")),
+        trade_type=_TRADE_TYPES[item.trade_type],
+        tool=_TOOLS[item.tool],
         currency_code=item.amount.currency_code,
         amount_minor=item.amount.minor_units,
         merchant_id=item.merchant_id,
         user_no=item.user_no,
         subject=item.subject,
+        product_code=item.product_code,
         fee_minor=item.fee_minor,
         due_time=next_look(0, now=now),
         create_time=now,
@@ -106,7 +118,7 @@ def payment_to_proto(payment: Payment) -> payment_pb2.Payment:
         app_id=payment.app_id,
         business_code=payment.business_code,
         trace_no=payment.trace_no,
-        trade_type=kinds_pb2.TradeType.Value(f"TRADE_TYPE_{payment.trade_type}"),
+        trade_type=_TRADE_TYPE_CODES[payment.trade_type],
         tool=_tool(payment),
         amount=money(payment.currency_code, payment.amount_minor),
         merchant_id=payment.merchant_id,
@@ -114,12 +126,16 @@ def payment_to_proto(payment: Payment) -> payment_pb2.Payment:
         fee_minor=payment.fee_minor,
         cost_minor=payment.cost_minor,
         refunded_minor=payment.refunded_minor,
-        state=payment_pb2.Payment.State.Value(f"STATE_{payment.state.name}"),
+        state=_STATE_CODES[payment.state],
         version=payment.version,
         channel_code=payment.channel_code,
         reported_minor=payment.reported_minor,
         failure_reason=payment.failure_reason,
         qr_code=payment.qr_code,
+        product_code=payment.product_code,
+        attempt_no=payment.attempt_no,
+        reported_currency_code=payment.reported_currency_code,
+        review_kind=payment.review_kind,
         create_time=to_timestamp(payment.create_time),
         update_time=to_timestamp(payment.update_time),
     )
@@ -141,6 +157,8 @@ def refund_to_proto(refund: Refund) -> payment_pb2.Refund:
         version=refund.version,
         channel_code=refund.channel_code,
         failure_reason=refund.failure_reason,
+        reported_minor=refund.reported_minor,
+        review_kind=refund.review_kind,
         create_time=to_timestamp(refund.create_time),
         update_time=to_timestamp(refund.update_time),
     )
@@ -152,14 +170,16 @@ def attempt_from_proto(message: attempt_pb2.Attempt) -> Attempt:
         attempt_no=message.attempt_no,
         leg_no=message.leg_no,
         app_id=message.app_id,
-        state=AttemptState[attempt_pb2.Attempt.State.Name(message.state).removeprefix("STATE_")],
+        state=_ATTEMPT_STATES[message.state],
         channel_code=message.channel_code,
         currency_code=message.amount.currency_code,
         amount_minor=message.amount.minor_units,
         reported_minor=message.reported_minor,
+        reported_currency_code=message.reported_currency_code,
         cost_minor=message.cost_minor,
         qr_code=message.qr_code,
         failure_reason=message.failure_reason,
+        is_past_horizon=message.is_past_horizon,
     )
 
 
@@ -187,6 +207,11 @@ def pay_item(payment: Payment) -> channel_service_pb2.SubmitItem:
         user_no=payment.user_no,
         subject=payment.subject,
     )
+
+
+def close_item(payment: Payment) -> channel_service_pb2.CloseItem:
+    """Return the wish that nobody pays the leg of `payment` any more."""
+    return channel_service_pb2.CloseItem(context=_context(payment), leg=pay_item(payment))
 
 
 def refund_item(refund: Refund, payment: Payment) -> channel_service_pb2.SubmitItem:
@@ -247,6 +272,8 @@ def payment_to_trace(payment: Payment, *, deadline: datetime | None) -> trace_pb
         "cost_minor": str(payment.cost_minor),
         "refunded_minor": str(payment.refunded_minor),
         "reported_minor": str(payment.reported_minor or ""),
+        "reported_currency_code": payment.reported_currency_code,
+        "review_kind": payment.review_kind,
         "failure_reason": payment.failure_reason,
     }
     return _entry("payment", payment.payment_no, payment, facts, deadline)
@@ -261,23 +288,11 @@ def refund_to_trace(refund: Refund, *, deadline: datetime | None) -> trace_pb2.T
         "channel_code": refund.channel_code,
         "attempt_no": refund.attempt_no,
         "fee_minor": str(refund.fee_minor),
+        "reported_minor": str(refund.reported_minor or ""),
+        "review_kind": refund.review_kind,
         "failure_reason": refund.failure_reason,
     }
     return _entry("refund", refund.refund_no, refund, facts, deadline)
-
-
-def case_to_trace(case: Case) -> trace_pb2.TraceEntry:
-    """Return `case` as one thing of its trace."""
-    return trace_pb2.TraceEntry(
-        service="payment",
-        kind="case",
-        number=case.case_id,
-        state=case.state.name,
-        create_time=to_timestamp(case.create_time),
-        update_time=to_timestamp(case.update_time),
-        due_time=to_timestamp(case.deadline) if case.state is CaseState.OPEN else None,
-        facts=_told({"kind": case.kind, "about": case.number} | dict(case.facts)),
-    )
 
 
 def _violations(
@@ -328,4 +343,4 @@ def _context(order: Payment | Refund) -> item_pb2.ItemContext:
 
 
 def _tool(payment: Payment) -> kinds_pb2.Tool.ValueType:
-    return kinds_pb2.Tool.Value(f"TOOL_{payment.tool}")
+    return _TOOL_CODES[payment.tool]

@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
-
 from google.protobuf.message import Message
 
 from mesh.events import pack
-from mesh.numbers import new_id
+from payment.case import Case, GiveBack
 from payment.desk import Desk
-from payment.model import Attempt, Case, CaseKind, Payment, Refund, case_deadline
-from payment.states import PaymentState, RefundState
+from payment.model import Payment, Refund
+from payment.states import GiveBackState, PaymentState, RefundState
+from payment.store import give_back as give_backs
 from payment.store import payment as payments
 from payment.store import refund as refunds
+from payment.store.payment import Moved
 from payment.wire import payment_to_proto, refund_to_proto
+from payment.wire_case import give_back_to_proto
 from tongbao.payment.v1 import events_pb2
 
 
 async def move_payment(
     desk: Desk, *, before: Payment, after: Payment, case: Case | None = None
 ) -> bool:
-    """Bring the payment from `before` to `after`; False when somebody moved it first."""
+    """Bring the payment from `before` to `after`; False when it was not done."""
+    return await try_payment(desk, before=before, after=after, case=case) is Moved.DONE
+
+
+async def try_payment(
+    desk: Desk, *, before: Payment, after: Payment, case: Case | None = None
+) -> Moved:
+    """Bring the payment from `before` to `after`, and say what became of that."""
     event = _payment_event(after) if after.state is not before.state else None
     return await payments.move_payment(
         desk.db, after, event=_packed(event, after.payment_no, after), case=case
     )
+
+
+async def say_again(desk: Desk, payment: Payment) -> None:
+    """Tell once more what became of `payment`, for whoever came to it only now.
+
+    Under the next version, because an event is never told twice. Nothing happens when somebody
+    moves it at this moment: that move is told anyway.
+    """
+    after = payment.said_again(now=desk.clock.now())
+    event = _packed(_payment_event(after), after.payment_no, after)
+    await payments.move_payment(desk.db, after, event=event)
 
 
 async def move_refund(
@@ -33,57 +51,38 @@ async def move_refund(
 ) -> bool:
     """Bring the refund from `before` to `after`; False when somebody moved it first.
 
-    A refund that fails gives its amount back to the payment. One that is under review keeps
-    or lacks it as it did before: what becomes of it is a person's to say.
+    A refund that fails gives its amount back to the payment, also when it failed only after a
+    person had looked at it. One that is under review keeps or lacks it as it did before.
     """
     event = _refund_event(after) if after.state is not before.state else None
     return await refunds.move_refund(
         desk.db,
         after,
-        releases=before.due_time is not None and after.state is RefundState.FAILED,
+        releases=after.state is RefundState.FAILED,
         event=_packed(event, after.refund_no, after),
         case=case,
     )
 
 
-def new_case(
-    kind: CaseKind,
-    *,
-    number: str,
-    app_id: str,
-    trace_no: str,
-    facts: Mapping[str, str],
-    now: datetime,
-) -> Case:
-    """Return a case that opens `now`, about the order or attempt `number`."""
-    return Case(
-        case_id=new_id("cas"),
-        kind=kind,
-        number=number,
-        app_id=app_id,
-        trace_no=trace_no,
-        facts=facts,
-        deadline=case_deadline(now),
-        create_time=now,
-        update_time=now,
+async def move_give_back(
+    desk: Desk, *, before: GiveBack, after: GiveBack, case: Case | None = None
+) -> bool:
+    """Bring the give-back from `before` to `after`; False when somebody moved it first."""
+    event = _give_back_event(before, after) if after.state is not before.state else None
+    return await give_backs.move_give_back(
+        desk.db, after, event=_packed(event, after.give_back_no, after), case=case
     )
 
 
-def conflict(
-    attempt: Attempt, order: Payment | Refund, *, kind: CaseKind | None, now: datetime
-) -> Case | None:
-    """Return the case of `attempt` not fitting `order`; None when there is none."""
-    if kind is None:
-        return None
-    # Each further charge is a case of its own, beside the order that is as it should be.
-    again = kind is CaseKind.DUPLICATE_SUCCESS
-    return new_case(
-        kind,
-        number=attempt.attempt_no if again else attempt.number,
-        app_id=order.app_id,
-        trace_no=order.trace_no,
-        facts=attempt.facts(order),
-        now=now,
+def duplicated(event: events_pb2.ChargeDuplicated, payment: Payment) -> bytes:
+    """Return the event of a further charge, which is told under that charge's number."""
+    return pack(
+        event,
+        number=event.attempt_no,
+        version=1,
+        app_id=payment.app_id,
+        trace_no=payment.trace_no,
+        time=payment.update_time,
     )
 
 
@@ -107,11 +106,27 @@ def _refund_event(refund: Refund) -> Message | None:
             return events_pb2.RefundSucceeded(refund=message)
         case RefundState.FAILED:
             return events_pb2.RefundFailed(refund=message)
+        case RefundState.REVIEW:
+            return events_pb2.RefundReviewed(refund=message)
         case _:
             return None
 
 
-def _packed(event: Message | None, number: str, order: Payment | Refund) -> bytes:
+def _give_back_event(before: GiveBack, after: GiveBack) -> Message | None:
+    """Return what is told. Of one that was declined nothing is booked, so nothing is told."""
+    message = give_back_to_proto(after)
+    match after.state:
+        case GiveBackState.SUCCEEDED:
+            return events_pb2.GiveBackSucceeded(give_back=message)
+        case GiveBackState.FAILED if before.state is GiveBackState.PROCESSING:
+            return events_pb2.GiveBackFailed(give_back=message)
+        case GiveBackState.REVIEW:
+            return events_pb2.GiveBackReviewed(give_back=message)
+        case _:
+            return None
+
+
+def _packed(event: Message | None, number: str, order: Payment | Refund | GiveBack) -> bytes:
     if event is None:
         return b""
     return pack(

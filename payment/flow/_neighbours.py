@@ -14,6 +14,10 @@ from mesh.errors import Declined
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
+# Refusals that say: no channel has heard of this leg, and none will. Any other one may come
+# from a leg that was submitted before, and ends nothing.
+NEVER_CHARGED = frozenset({"NO_CHANNEL"})
+
 PATIENCE_SECONDS = 15.0  # Less than the lease of a due row, so that its taker can say when next.
 
 log = structlog.get_logger()

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from mesh.errors import Declined
+from payment.attempt import AttemptState
 from payment.desk import Desk
-from payment.flow._moves import move_payment
-from payment.flow._neighbours import answer_of
+from payment.flow._moves import move_payment, say_again
+from payment.flow._neighbours import NEVER_CHARGED, answer_of
 from payment.flow.apply_result import apply_result
-from payment.model import Attempt, AttemptState, Payment, leg_of
+from payment.model import Payment, never_charged
 from payment.states import Event, PaymentState
 from payment.store.payment import find_payment
 from payment.wire import attempt_from_proto, evaluate_item, pay_item
 from tongbao.risk.v1 import risk_service_pb2
-
-# Refusals that say: no channel has heard of this leg, and none will. Any other one may come
-# from a leg that was submitted before, and ends nothing.
-_NEVER_CHARGED = frozenset({"NO_CHANNEL"})
 
 
 async def advance_payment(desk: Desk, *, payment: Payment) -> Payment:
@@ -45,6 +42,9 @@ async def _assess(desk: Desk, payment: Payment) -> Payment:
         return after
     moved = await find_payment(desk.db, app_id=payment.app_id, payment_no=payment.payment_no)
     assert moved is not None, "payments are never deleted"
+    if moved.state is PaymentState.CLOSED:
+        # Withdrawn while risk was asked: what it has reserved since is to be given back.
+        await say_again(desk, moved)
     return moved
 
 
@@ -52,19 +52,15 @@ async def _charge(desk: Desk, payment: Payment) -> Payment:
     """Have channel charge the payer, and apply what it says."""
     try:
         result = await answer_of(
-            desk.channel, pay_item(payment), number=payment.payment_no, final=_NEVER_CHARGED
+            desk.channel, pay_item(payment), number=payment.payment_no, final=NEVER_CHARGED
         )
     except Declined as error:
-        attempt = Attempt(
-            leg_no=leg_of(payment.payment_no),
-            app_id=payment.app_id,
-            state=AttemptState.FAILED,
-            currency_code=payment.currency_code,
-            amount_minor=payment.amount_minor,
-            failure_reason=error.status.reason,
-        )
+        attempt = never_charged(payment, reason=error.status.reason)
     else:
         if result is None:
             return payment
         attempt = attempt_from_proto(result.attempt)
+        if attempt.state is not AttemptState.PROCESSING:  # Its event says the same again.
+            with desk.db.heard.applying(attempt.attempt_no, result.attempt.version):
+                return await apply_result(desk, attempt=attempt, seen=payment)
     return await apply_result(desk, attempt=attempt, seen=payment)

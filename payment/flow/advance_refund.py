@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from mesh.errors import Declined
+from payment.attempt import Attempt, AttemptState, leg_of
 from payment.desk import Desk
 from payment.flow._moves import move_refund
 from payment.flow._neighbours import answer_of
 from payment.flow.apply_refund_result import apply_refund_result
 from payment.flow.fund_refund import fund_refund
-from payment.model import UNFUNDED, Attempt, AttemptState, Payment, Refund, leg_of
+from payment.model import UNFUNDED, Payment, Refund
 from payment.states import Event, RefundState
 from payment.store.refund import find_refund
 from payment.wire import attempt_from_proto, refund_item

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from payment.attempt import Attempt, leg_of
 from payment.desk import Desk
-from payment.flow._moves import conflict, move_refund
-from payment.model import Attempt, Refund, leg_of
+from payment.flow._cases import exhausted_case, refund_case
+from payment.flow._moves import move_refund
+from payment.model import Refund
 from payment.store.case import add_case
 from payment.store.refund import find_refund
 
@@ -25,8 +27,12 @@ async def apply_refund_result(
 
         now = desk.clock.now()
         after, kind = refund.heard(attempt, now=now)
-        case = conflict(attempt, refund, kind=kind, now=now)
+        case = None
+        if kind is not None:
+            case = await refund_case(desk, attempt, refund, kind=kind, now=now)
         if after is refund:
+            if attempt.is_past_horizon and refund.due_time is not None:
+                case = await exhausted_case(desk, attempt, refund, now=now)
             if case is not None:
                 await add_case(desk.db, case)
             return refund

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from payment.case import CaseKind, RefusedPosting, Subject
 from payment.desk import Desk
-from payment.flow._moves import new_case
-from payment.model import CaseKind, RefusedPosting
+from payment.flow._cases import new_case
 from payment.store.case import add_case
 
 
@@ -13,9 +13,12 @@ async def record_posting_refused(desk: Desk, *, refused: RefusedPosting) -> bool
 
     Nothing else moves: the payer was charged, and the money stands in suspense.
     """
-    case = new_case(
+    case = await new_case(
+        desk,
         CaseKind.LEDGER_REFUSED,
+        subject=Subject.PAYMENT,
         number=refused.source_no,
+        payment_no=refused.source_no,
         app_id=refused.app_id,
         trace_no=refused.trace_no,
         facts={

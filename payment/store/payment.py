@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from enum import StrEnum, auto
 from typing import Any
 
 from mesh.db import Database, Row, Statement
-from mesh.sql import Outcome, move, outcome
-from payment.model import Case, Payment, Tool, TradeType
+from mesh.sql import Outcome, outcome, told
+from payment.case import Case
+from payment.model import Payment, Tool, TradeType
 from payment.states import PaymentState
-from payment.store.case import CASE_COLUMNS, case_fields, open_case
+from payment.store.case import CASE_COLUMN, opening
 
 COLUMNS = tuple(field.name for field in fields(Payment))
 
@@ -22,6 +24,14 @@ class KeptPayment:
 
     outcome: Outcome
     payment: Payment | None
+
+
+class Moved(StrEnum):
+    """What became of a move."""
+
+    DONE = auto()
+    STALE = auto()  # Somebody else moved it first; nothing was done.
+    BEATEN = auto()  # It would have won a trade that another payment has won; nothing was done.
 
 
 async def add_payment(db: Database, payment: Payment, *, fingerprint: bytes) -> KeptPayment:
@@ -46,21 +56,28 @@ async def find_payment(db: Database, *, app_id: str, payment_no: str) -> Payment
 
 async def move_payment(
     db: Database, after: Payment, *, event: bytes = b"", case: Case | None = None
-) -> bool:
+) -> Moved:
     """Bring the payment from the version before `after` to it, with its event and its case.
 
-    False, and nothing done, when somebody else moved it first. Raises Rejected for a move
-    that the state table does not have.
+    One that succeeds wins its trade, for ever: `winner` has one row for each. Raises Rejected
+    for a move that the state table does not have.
     """
     moved = _Move(
         payment_no=after.payment_no,
         app_id=after.app_id,
+        trade_no=after.trade_no,
         version=after.version - 1,
         **{name: getattr(after, name) for name in _MOVED},
         event=event,
-        **case_fields(case),
+        new_case=case,
     )
     return await db.ask(_MOVE, moved)
+
+
+async def find_winner(db: Database, *, app_id: str, trade_no: str) -> str:
+    """Return the payment that has won the trade; empty when none has."""
+    rows = await db.rows(_WINNER, app_id=app_id, trade_no=trade_no)
+    return str(rows[0].payment_no) if rows else ""
 
 
 async def postpone_payment(
@@ -118,9 +135,10 @@ class _NewPayment(_Key):
     merchant_id: str
     user_no: str
     subject: str
+    product_code: str
     fee_minor: int
     state: PaymentState
-    due_time: datetime
+    due_time: datetime | None
     create_time: datetime
     update_time: datetime
     fingerprint: bytes
@@ -128,22 +146,20 @@ class _NewPayment(_Key):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Move(_Key):
+    trade_no: str
     version: int
     state: PaymentState
     cost_minor: int
     channel_code: str
     attempt_no: str
     reported_minor: int
+    reported_currency_code: str
+    review_kind: str
     failure_reason: str
     qr_code: str
     due_time: datetime | None
     event: bytes
-    case_id: str
-    case_kind: str
-    trace_no: str
-    facts: Mapping[str, str]
-    deadline: datetime | None
-    case_time: datetime | None
+    new_case: Case | None
 
 
 _KEY = {"payment_no": "text", "app_id": "text"}
@@ -158,6 +174,7 @@ _WRITTEN = {
     "merchant_id": "text",
     "user_no": "text",
     "subject": "text",
+    "product_code": "text",
     "fee_minor": "bigint",
     "state": "text",
     "due_time": "timestamptz",
@@ -170,6 +187,8 @@ _MOVED = {
     "channel_code": "text",
     "attempt_no": "text",
     "reported_minor": "bigint",
+    "reported_currency_code": "text",
+    "review_kind": "text",
     "failure_reason": "text",
     "qr_code": "text",
     "due_time": "timestamptz",
@@ -228,14 +247,51 @@ _FIND: Statement[_Key, Payment | None] = Statement(
     """,
 )
 
-_MOVE: Statement[_Move, bool] = Statement(
+# Who succeeds takes the trade's row in `winner`, or learns who has it: a conflict that is
+# updated to what it was waits for the other and then sees it, which DO NOTHING would not.
+_OPENING = "".join(f"{name} AS ({body}),\n" for name, body in opening("moved").items())
+_MOVE: Statement[_Move, Moved] = Statement(
     name="move_payment",
-    columns=_KEY | {"version": "bigint"} | _MOVED | {"event": "bytea"} | CASE_COLUMNS,
-    keys_of=lambda move: [move.payment_no],
+    columns=_KEY
+    | {"trade_no": "text", "version": "bigint"}
+    | _MOVED
+    | {"event": "bytea"}
+    | CASE_COLUMN,
+    keys_of=lambda move: [move.payment_no, move.trade_no],
     weight_of=lambda move: len(move.event),
-    result=lambda row: bool(row.moved),
-    sql=move("payment", "payment_no", sets=[*_MOVED], extra={"opened": open_case("payment_no")}),
+    result=lambda row: Moved(row.result),
+    sql=f"""
+    WITH i AS ({{input}}),
+    held AS MATERIALIZED (
+        SELECT i.ord FROM i JOIN payment p ON (p.payment_no, p.app_id) = (i.payment_no, i.app_id)
+        WHERE p.version = i.version ORDER BY p.payment_no FOR NO KEY UPDATE OF p
+    ),
+    won AS (
+        INSERT INTO winner AS w (trade_no, app_id, payment_no)
+        SELECT i.trade_no, i.app_id, i.payment_no FROM i JOIN held USING (ord)
+        WHERE i.state = '{PaymentState.SUCCEEDED}' ORDER BY i.trade_no
+        ON CONFLICT (trade_no) DO UPDATE SET payment_no = w.payment_no
+        RETURNING trade_no, payment_no
+    ),
+    moved AS (
+        UPDATE payment p
+        SET {", ".join(f"{name} = i.{name}" for name in _MOVED)}, version = i.version + 1,
+            update_time = business_now()
+        FROM i JOIN held USING (ord) LEFT JOIN won USING (trade_no)
+        WHERE p.payment_no = i.payment_no AND coalesce(won.payment_no = i.payment_no, true)
+        RETURNING i.ord
+    ),
+    {_OPENING}{told("moved")}
+    SELECT i.ord, CASE WHEN moved.ord IS NOT NULL THEN '{Moved.DONE}'
+                       WHEN held.ord IS NOT NULL THEN '{Moved.BEATEN}'
+                       ELSE '{Moved.STALE}' END AS result
+    FROM i LEFT JOIN moved USING (ord) LEFT JOIN held USING (ord)
+    """,
 )
+
+_WINNER = """
+SELECT payment_no FROM winner WHERE (trade_no, app_id) = (%(trade_no)s, %(app_id)s)
+"""
 
 # No new version: the payment itself is as it was, and whoever moves it must not lose to us.
 _POSTPONE: Statement[_Postpone, None] = Statement(

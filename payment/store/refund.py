@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
 from mesh.db import Database, Row, Statement
 from mesh.sql import Outcome, move, outcome
-from payment.model import Case, Payment, Refund, RefundOrder, TradeType
+from payment.case import Case
+from payment.model import Payment, Refund, RefundOrder, TradeType
 from payment.states import PaymentState, RefundState
-from payment.store.case import CASE_COLUMNS, case_fields, open_case
+from payment.store.case import CASE_COLUMN, opening
 from payment.store.payment import COLUMNS as PAYMENT_COLUMNS
 from payment.store.payment import payment_of
 
@@ -73,7 +74,7 @@ async def move_refund(
         **{name: getattr(after, name) for name in _MOVED},
         released_minor=after.amount_minor if releases else 0,
         event=event,
-        **case_fields(case),
+        new_case=case,
     )
     return await db.ask(_MOVE, moved)
 
@@ -124,16 +125,13 @@ class _Move(_Key):
     state: RefundState
     channel_code: str
     attempt_no: str
+    reported_minor: int
+    review_kind: str
     failure_reason: str
     due_time: datetime | None
     released_minor: int
     event: bytes
-    case_id: str
-    case_kind: str
-    trace_no: str
-    facts: Mapping[str, str]
-    deadline: datetime | None
-    case_time: datetime | None
+    new_case: Case | None
 
 
 _KEY = {"refund_no": "text", "app_id": "text"}
@@ -149,6 +147,8 @@ _MOVED = {
     "state": "text",
     "channel_code": "text",
     "attempt_no": "text",
+    "reported_minor": "bigint",
+    "review_kind": "text",
     "failure_reason": "text",
     "due_time": "timestamptz",
 }
@@ -271,7 +271,7 @@ _MOVE: Statement[_Move, bool] = Statement(
     | {"payment_no": "text", "version": "bigint"}
     | _MOVED
     | {"released_minor": "bigint", "event": "bytea"}
-    | CASE_COLUMNS,
+    | CASE_COLUMN,
     keys_of=lambda move: [("payment", move.payment_no), ("refund", move.refund_no)],
     weight_of=lambda move: len(move.event),
     result=lambda row: bool(row.moved),
@@ -279,7 +279,7 @@ _MOVE: Statement[_Move, bool] = Statement(
         "refund",
         "refund_no",
         sets=[*_MOVED],
-        extra={"released": _RELEASE, "opened": open_case("refund_no")},
+        extra={"released": _RELEASE, **opening("moved")},
     ),
 )
 

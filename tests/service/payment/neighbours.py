@@ -141,15 +141,47 @@ class Ledger(Neighbour, ledger_service_pb2_grpc.LedgerServiceServicer):
 
 @dataclass
 class Channel(Neighbour, channel_service_pb2_grpc.ChannelServiceServicer):
-    """Charges every leg once. `says` makes the next legs end otherwise."""
+    """Charges every leg once. `says` makes the next legs end otherwise.
+
+    A close ends what is open, and remembers what was never submitted; `closed` are its items.
+    """
+
+    closed: list[Any] = field(default_factory=list)
+    close_script: deque[Callable[[Any], Any]] = field(default_factory=deque)
 
     async def StreamSubmits(self, requests, context):  # noqa: N802
         """Answer each item when it is done; a broken one takes the stream with it."""
+        async for result in self._answers(requests, context, self.treat):
+            yield channel_service_pb2.StreamSubmitsResponse(results=[result])
+
+    async def StreamCloses(self, requests, context):  # noqa: N802
+        """As StreamSubmits."""
+        async for result in self._answers(requests, context, self._close):
+            yield channel_service_pb2.StreamClosesResponse(results=[result])
+
+    async def _close(self, item):
+        self.closed.append(item)
+        step = self.close_script.popleft() if self.close_script else self.ends
+        answer = step(item.leg)
+        answer = await answer if asyncio.iscoroutine(answer) else answer
+        status = answer.status if answer.HasField("status") else None
+        return channel_service_pb2.CloseResult(
+            status=status, attempt=None if status else answer.attempt
+        )
+
+    def ends(self, item):
+        """A step of a close: what is open is closed, what has ended stays."""
+        attempt = self.effects.get(item.leg_no)
+        if attempt is not None and attempt.state == Attempt.STATE_PROCESSING:
+            attempt.state, attempt.version = Attempt.STATE_CLOSED, attempt.version + 1
+        return self._answer(item, Attempt.STATE_CLOSED)
+
+    async def _answers(self, requests, context, treat):
         done: asyncio.Queue[Any] = asyncio.Queue()
 
         async def one(item):
             try:
-                result = await self.treat(item)
+                result = await treat(item)
                 result.item_id = item.item_id
             except Broken as error:
                 result = error
@@ -166,7 +198,7 @@ class Channel(Neighbour, channel_service_pb2_grpc.ChannelServiceServicer):
                 result = await done.get()
                 if isinstance(result, Broken):
                     await context.abort(grpc.StatusCode.UNAVAILABLE, "scripted")
-                yield channel_service_pb2.StreamSubmitsResponse(results=[result])
+                yield result
         finally:
             for task in tasks:
                 task.cancel()

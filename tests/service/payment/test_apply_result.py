@@ -5,8 +5,8 @@ from itertools import permutations
 
 import pytest
 
+from payment.attempt import AttemptState
 from payment.flow.apply_result import apply_result
-from payment.model import AttemptState
 from payment.states import PaymentState
 from tests.service.payment.scene import (
     cases_of,
@@ -14,6 +14,7 @@ from tests.service.payment.scene import (
     on_behalf_of,
     published,
     race,
+    resolve,
     seed,
     the_payment,
     together,
@@ -258,7 +259,7 @@ async def test_the_same_conflict_again_opens_its_case_again(desk):
     """Resolved and given back, then the channel succeeds once more: never without a case."""
     payment_no = await seed(desk, state="closed")
     await hear(desk, word(payment_no, "succeeded"))
-    await desk.db.rows("UPDATE exception_case SET state = 'resolved'")
+    await resolve(desk)
     sql = "UPDATE payment SET state = 'closed' WHERE payment_no = %(payment_no)s"
     await desk.db.rows(sql, payment_no=payment_no)
 

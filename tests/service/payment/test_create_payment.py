@@ -7,7 +7,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from mesh.batch import Unknown
+from mesh.batch import Rejected, Unknown
 from mesh.errors import Refused
 from payment.flow import _neighbours
 from payment.states import PaymentState
@@ -286,4 +286,4 @@ async def test_a_row_the_table_refuses_does_not_hurt_its_neighbours(desk):
 
     failed = [place for place, answer in enumerate(answers) if isinstance(answer, Exception)]
     assert failed == [3]
-    assert psycopg.Error in type(answers[3].__cause__.__cause__).__mro__
+    assert isinstance(answers[3].__cause__, Rejected)

@@ -41,7 +41,7 @@ async def test_a_trace_shows_payments_refunds_and_cases(desk, neighbours):
     ]
     numbers = [first.payment_no, second.payment_no, given.refund_no]
     assert [entry.number for entry in entries[:3]] == numbers
-    assert [entry.amount.minor_units for entry in entries] == [100, 100, 60, 0]
+    assert [entry.amount.minor_units for entry in entries] == [100, 100, 60, 100]
     assert {entry.service for entry in entries} == {"payment"}
     assert entries[2].facts["refund_of"] == second.payment_no
     assert entries[1].facts["refunded_minor"] == "60"

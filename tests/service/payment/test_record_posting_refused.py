@@ -1,9 +1,17 @@
 """Record a refused posting: a person has to look, once, and nothing else moves."""
 
+from payment.case import RefusedPosting
 from payment.flow.record_posting_refused import record_posting_refused
-from payment.model import RefusedPosting
 from payment.states import PaymentState
-from tests.service.payment.scene import TRACE, cases_of, on_behalf_of, seed, the_payment, told
+from tests.service.payment.scene import (
+    TRACE,
+    cases_of,
+    on_behalf_of,
+    resolve,
+    seed,
+    the_payment,
+    told,
+)
 
 
 async def test_a_refused_posting_opens_one_case(desk):
@@ -21,7 +29,7 @@ async def test_a_refused_posting_opens_one_case(desk):
 
     with on_behalf_of():
         first = await record_posting_refused(desk, refused=refused)
-        await desk.db.rows("UPDATE exception_case SET state = 'resolved'")
+        await resolve(desk)
         second = await record_posting_refused(desk, refused=refused)
 
     assert (first, second) == (True, False)
