@@ -13,14 +13,15 @@ from mesh.batch import NotExecuted
 from mesh.call import BatchLink, StreamLink
 from mesh.clock import Clock, real_now
 from mesh.context import remaining
+from mesh.crew import Crew
 from mesh.db import Database
-from mesh.door import Crew
 from mesh.numbers import Numbers
 from mesh.seal import Seal
 from mesh.tokens import Signer
 from tongbao.common.v1 import item_pb2, trace_pb2
 from trade.directory import Directory
 from trade.egress import Egress
+from trade.watchers import Watchers
 
 _TRACE_SECONDS = 3.0
 
@@ -53,8 +54,8 @@ class TraceLink:
 class Desk:
     """The first parameter of every flow.
 
-    `payments` and `refunds` lead to payment, `accounts` and `balances` to ledger, `traces`
-    to everybody who has a part of a trace, by service.
+    `payments`, `closes` and `refunds` lead to payment, `accounts` and `balances` to ledger,
+    `traces` to everybody who has a part of a trace, by service.
     """
 
     db: Database
@@ -63,8 +64,10 @@ class Desk:
     crew: Crew
     seal: Seal
     directory: Directory
+    watchers: Watchers
     egress: Egress
     payments: StreamLink[Any, Any]
+    closes: StreamLink[Any, Any]
     refunds: StreamLink[Any, Any]
     accounts: BatchLink[Any, Any]
     balances: BatchLink[Any, Any]

@@ -1,8 +1,8 @@
 """What this process remembers of apps, merchants, products and wallets.
 
 Rows that never change are kept once they were seen; what is not there is asked for again
-each time, because another replica may just have made it. Keys of apps can change, so they
-are read anew after a while.
+each time, because another replica may just have made it. Keys and limits of apps can change,
+so they are read anew after a while.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from mesh.clock import monotonic
 from mesh.db import Database
+from mesh.limits import Limits
 from mesh.tokens import public_key
 from trade.model import App, Merchant, Product, Wallet
-from trade.store import lookup
+from trade.store import app_limit, lookup
 
-KEYS_SECONDS = 5.0
+KEYS_SECONDS = 2.0
 _REMEMBERED_MAX = 100_000
 
 T = TypeVar("T")
@@ -31,10 +32,22 @@ class Directory:
         self._db = db
         self._known: dict[Hashable, Any] = {}
         self._keys: dict[str, tuple[Sequence[Ed25519PublicKey], float]] = {}
+        self._apps: dict[str, tuple[App, float]] = {}
+        self._limits: dict[str, tuple[Limits | None, float]] = {}
 
     async def app(self, app_id: str) -> App | None:
         """Return the app with this id."""
-        return await self._recall(("app", app_id), lookup.find_app, app_id=app_id)
+        app, until = self._apps.get(app_id, (None, 0.0))
+        if app is None or monotonic() >= until:
+            app = await lookup.find_app(self._db, app_id=app_id)
+            if app is not None:
+                self._apps[app_id] = (app, monotonic() + KEYS_SECONDS)
+        return app
+
+    def forget(self, app_id: str) -> None:
+        """Read the app and its keys anew next time: they have just been changed here."""
+        self._apps.pop(app_id, None)
+        self._keys.pop(app_id, None)
 
     async def app_of(self, business_code: str) -> App | None:
         """Return the app with this business code."""
@@ -71,6 +84,14 @@ class Directory:
         else:
             self._keys.pop(app_id, None)
         return keys
+
+    async def limits_of(self, app_id: str) -> Limits | None:
+        """Return the limits of an app; None for one that has none of its own."""
+        limits, until = self._limits.get(app_id, (None, 0.0))
+        if monotonic() >= until:
+            limits = await app_limit.find_limits(self._db, app_id=app_id)
+            self._limits[app_id] = (limits, monotonic() + KEYS_SECONDS)
+        return limits
 
     async def _recall(
         self, key: Hashable, find: Callable[..., Awaitable[T | None]], **names: str

@@ -5,12 +5,13 @@ Amounts are in minor units of the record's `currency_code`; times are business t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
 from functools import partial
 
 from mesh.errors import Refused
+from mesh.records import replace
 from tongbao.trade.v1 import reasons_pb2 as reasons
 from trade.states import (
     REFUND,
@@ -20,7 +21,6 @@ from trade.states import (
     RefundState,
     TradeEvent,
     TradeState,
-    WebhookState,
 )
 
 refuse = partial(Refused, "trade.tongbao", reasons.Reason)
@@ -125,13 +125,24 @@ class Try:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentView:
-    """What payment says of one try. `version` is payment's own."""
+    """What payment says of one try. `version` is payment's own.
+
+    `review_kind` says why it is or was under review, empty when it never was.
+    """
 
     payment_no: str
     state: PayState
     version: int
     qr_code: str
     failure_reason: str
+    review_kind: str = ""
+    fee_minor: int = 0
+    tool: Tool = Tool.NONE
+
+    @property
+    def is_accepted(self) -> bool:
+        """Return whether a person has said that it counts."""
+        return self.state is PayState.SUCCEEDED and bool(self.review_kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +151,9 @@ class Trade:
 
     `payment_no` is the latest try, `pay_*` and the two columns after them how payment saw
     it last; whether it is open is `is_open`. `fee_minor` is the fee of that try and
-    `fee_policy` what a refund does to it. `due_time` is set while somebody has to look again.
+    `fee_policy` what a refund does to it. `due_time` is set while somebody has to look again,
+    `tries` how often somebody did. `closing` says that somebody wants it closed and nobody has
+    said yet that its open try is unpaid.
     """
 
     trade_no: str
@@ -170,6 +183,7 @@ class Trade:
     expire_time: datetime
     due_time: datetime | None
     tries: int
+    closing: bool
     create_time: datetime
     update_time: datetime
 
@@ -205,6 +219,23 @@ class Trade:
                 payment_no=self.payment_no,
             )
 
+    @property
+    def is_closable(self) -> bool:
+        """Return whether it may still be closed: it is not paid, as far as we know."""
+        charged = self.pay_state is PayState.SUCCEEDED
+        return TRADE.allows(self.state, TradeEvent.CLOSE) and not charged
+
+    def is_over(self, *, now: datetime) -> bool:
+        """Return whether nobody may pay it any more, so that it is to be closed."""
+        return self.is_closable and (self.closing or now >= self.expire_time)
+
+    def check_closable(self) -> None:
+        """Raise Refused(TRADE_NOT_CLOSABLE) when it is paid or a person has the word."""
+        if not self.is_closable:
+            raise refuse(
+                reasons.REASON_TRADE_NOT_CLOSABLE, trade_no=self.trade_no, state=self.state.name
+            )
+
     def check_refundable(self, amount_minor: int, currency_code: str) -> None:
         """Raise Refused unless so much may be given back. The order is the contract's."""
         if currency_code != self.currency_code:
@@ -226,59 +257,57 @@ class Trade:
                 left_minor_units=left_minor,
             )
 
-    def after_payment(self, told: PaymentView, *, now: datetime) -> Trade:
-        """Return the trade after payment said `told`; itself when that changes nothing."""
-        if told.payment_no != self.payment_no:
-            charged = told.state in (PayState.SUCCEEDED, PayState.REVIEW)
-            return self._doubted(now=now) if charged else self
-        processing = PayState.PROCESSING
-        stale = told.state is processing and self.pay_state is not processing
-        if stale or told.version <= self.pay_version:
+    def after_wish(self, *, now: datetime) -> Trade:
+        """Return the trade after somebody wants it closed; itself when that changes nothing.
+
+        It is closed when no try is open. Otherwise the wish is in the row until the try is
+        over, and somebody looks again.
+        """
+        if not self.is_closable:
             return self
-        seen = replace(
-            self,
-            pay_state=told.state,
-            pay_version=told.version,
-            qr_code=told.qr_code or self.qr_code,
-            failure_reason=told.failure_reason,
-        )
-        if told.state is PayState.SUCCEEDED and self.type is TradeType.COLLECT:
-            seen = seen._charged()
-        elif told.state is PayState.REVIEW:
-            seen = seen._moved(TradeEvent.DOUBT)
-        same = replace(seen, pay_version=self.pay_version) == self
-        return self if same else seen._changed(now=now)
+        if not self.is_open:
+            return self.moved(TradeEvent.CLOSE).changed(now=now)
+        if self.closing:
+            return self
+        seen = replace(self, closing=True, tries=0, due_time=look_again(now, tries=0))
+        return seen.changed(now=now)
 
-    def after_voucher(self, payment_no: str, *, now: datetime) -> Trade:
-        """Return the recharge after `payment_no` was booked; itself when nothing changes."""
-        if payment_no != self.payment_no:
-            return self._doubted(now=now)
-        seen = replace(self, pay_state=PayState.SUCCEEDED)._charged()
-        return self if seen.state is self.state else seen._changed(now=now)
+    def after_unwish(self, *, now: datetime) -> Trade:
+        """Return the trade after the wish to close it was refused; itself once it is over.
 
-    def _charged(self) -> Trade:
-        """Return the trade after its payment ended well; one that was closed is in doubt."""
-        closed = self.state is TradeState.CLOSED
-        return self._moved(TradeEvent.DOUBT if closed else TradeEvent.CHARGED)
+        One that has expired is to be closed whoever wants it.
+        """
+        if not (self.closing and self.is_closable) or now >= self.expire_time:
+            return self
+        return replace(self, closing=False).changed(now=now)
 
-    def _doubted(self, *, now: datetime) -> Trade:
-        """Return the trade after a payment that is not its own charged the payer."""
-        seen = self._moved(TradeEvent.DOUBT)
-        return self if seen is self else seen._changed(now=now)
-
-    def _moved(self, event: TradeEvent) -> Trade:
+    def moved(self, event: TradeEvent) -> Trade:
         """Return the trade after `event`; itself where a person has the word (REVIEW)."""
         if not TRADE.allows(self.state, event):
             return self
         return replace(self, state=TRADE.next(self.state, event))
 
-    def _changed(self, *, now: datetime) -> Trade:
+    def changed(self, *, now: datetime) -> Trade:
+        """Return the trade as the next version of itself."""
         return replace(
             self,
             version=self.version + 1,
-            due_time=self.due_time if self.is_open else None,
+            due_time=self.due_time if self.is_open else self._expiry,
             update_time=max(now, self.update_time),
         )
+
+    @property
+    def _expiry(self) -> datetime | None:
+        """Return when a trade that nobody tries to pay is to be closed; None when it is over."""
+        return self.expire_time if TRADE.allows(self.state, TradeEvent.CLOSE) else None
+
+    def next_look(self, *, now: datetime) -> datetime:
+        """Return when to look again after one more look; when it expires at the latest."""
+        if not self.is_open:
+            return self.expire_time
+        later = look_again(now, tries=self.tries + 1)
+        expires = self.is_closable and not self.is_over(now=now)
+        return min(later, self.expire_time) if expires else later
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,36 +348,6 @@ class Refund:
             due_time=None,
             update_time=max(now, self.update_time),
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Webhook:
-    """One thing to tell an app: the committed state of `number` at `version`."""
-
-    webhook_id: str
-    app_id: str
-    trace_no: str
-    number: str
-    version: int
-    type: str
-    state: WebhookState
-    due_time: datetime | None
-    tries: int
-    create_time: datetime
-    update_time: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookAttempt:
-    """One try to deliver. `status` is HTTP's, 0 when there was no answer; `ms` it took."""
-
-    attempt_id: int
-    webhook_id: str
-    try_no: int
-    status: int
-    problem: str
-    ms: int
-    create_time: datetime
 
 
 def trace_of(business_code: str, order_no: str) -> str:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import structlog
-
 from mesh.door import Context
-from mesh.errors import to_item_status
+from mesh.limits import Limits
+from mesh.lists import Page
 from mesh.serve import Door, Runtime, Service
 from mesh.wire import fingerprint
 from tongbao.channel.v1 import channel_service_pb2 as channel
 from tongbao.channel.v1.channel_service_pb2_grpc import ChannelServiceStub
-from tongbao.common.v1 import item_pb2
 from tongbao.ledger.v1 import ledger_service_pb2 as ledger
 from tongbao.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from tongbao.payment.v1 import payment_service_pb2 as payment
@@ -22,8 +20,10 @@ from tongbao.risk.v1 import risk_service_pb2 as risk
 from tongbao.risk.v1.risk_service_pb2_grpc import RiskServiceStub
 from tongbao.settlement.v1 import settlement_service_pb2 as settlement
 from tongbao.settlement.v1.settlement_service_pb2_grpc import SettlementServiceStub
+from tongbao.trade.v1 import app_service_pb2 as own
 from tongbao.trade.v1 import trade_ops_service_pb2 as ops
 from tongbao.trade.v1 import trade_service_pb2 as pb
+from tongbao.trade.v1.app_service_pb2_grpc import add_AppServiceServicer_to_server
 from tongbao.trade.v1.trade_ops_service_pb2_grpc import (
     TradeOpsServiceServicer,
     add_TradeOpsServiceServicer_to_server,
@@ -32,44 +32,65 @@ from tongbao.trade.v1.trade_service_pb2_grpc import (
     TradeServiceServicer,
     add_TradeServiceServicer_to_server,
 )
+from trade.app_door import AppService
 from trade.desk import Desk, TraceLink
 from trade.directory import Directory
 from trade.egress import Egress
-from trade.flow.batch_pay_trades import batch_pay_trades
+from trade.filters import refund_filter_from_proto, trade_filter_from_proto
+from trade.flow.close_trade import close_trade
 from trade.flow.create_app import create_app
 from trade.flow.create_merchant import create_merchant
 from trade.flow.create_product import create_product
-from trade.flow.create_refund import create_refund
-from trade.flow.create_trade import create_trade
 from trade.flow.get_refund import get_refund
 from trade.flow.get_trace import get_trace
-from trade.flow.get_trade import get_trade
 from trade.flow.get_wallet import get_wallet
+from trade.flow.list_refunds import list_refunds
+from trade.flow.list_trades import list_trades
 from trade.flow.open_wallet import open_wallet
-from trade.flow.pay_trade import Paid, pay_trade
-from trade.model import Order, Try
+from trade.flow.put_app_limits import put_app_limits
+from trade.flow.watch_trade import watch_trade
+from trade.store.measures import MEASURES
+from trade.verbs import (
+    CREATE_REFUND,
+    CREATE_TRADE,
+    GET_TRADE,
+    PAY_TRADE,
+    batched,
+    mark,
+    single,
+    streamed,
+)
+from trade.watchers import Watchers
 from trade.wire import (
     app_to_proto,
-    failed_view_to_proto,
     merchant_to_proto,
-    order_from_proto,
     payment_view_to_proto,
     policy_from_proto,
     product_to_proto,
     refund_to_proto,
     tool_from_proto,
     trade_to_proto,
-    try_from_proto,
     type_from_proto,
     wallet_to_proto,
 )
 from trade.workers import DUE, EVENTS
 
-log = structlog.get_logger()
-
 
 class TradeService(TradeServiceServicer):
     """For apps. Each method is the verb of the same name in `trade/flow/`."""
+
+    CreateTrade = single(CREATE_TRADE)
+    BatchCreateTrades = batched(CREATE_TRADE)
+    StreamCreateTrades = streamed(CREATE_TRADE)
+    PayTrade = single(PAY_TRADE)
+    BatchPayTrades = batched(PAY_TRADE)
+    StreamPayTrades = streamed(PAY_TRADE)
+    CreateRefund = single(CREATE_REFUND)
+    BatchCreateRefunds = batched(CREATE_REFUND)
+    StreamCreateRefunds = streamed(CREATE_REFUND)
+    GetTrade = single(GET_TRADE)
+    BatchGetTrades = batched(GET_TRADE)
+    StreamGetTrades = streamed(GET_TRADE)
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -81,7 +102,7 @@ class TradeService(TradeServiceServicer):
         wallet, balance_minor, replayed = await open_wallet(
             self._desk, user_no=request.user_no, currency_code=request.currency_code
         )
-        _mark(context, replayed=replayed)
+        mark(context, replayed=replayed)
         return pb.OpenWalletResponse(wallet=wallet_to_proto(wallet, balance_minor=balance_minor))
 
     async def GetWallet(  # noqa: N802
@@ -93,61 +114,49 @@ class TradeService(TradeServiceServicer):
         )
         return pb.GetWalletResponse(wallet=wallet_to_proto(wallet, balance_minor=balance_minor))
 
-    async def CreateTrade(  # noqa: N802
-        self, request: pb.CreateTradeRequest, context: Context
-    ) -> pb.CreateTradeResponse:
-        """Accepts an order; see the contract."""
-        trade, replayed = await create_trade(self._desk, order_from_proto(request.trade))
-        _mark(context, replayed=replayed)
-        return pb.CreateTradeResponse(trade=trade_to_proto(trade))
+    async def ListTrades(  # noqa: N802
+        self, request: pb.ListTradesRequest, context: Context
+    ) -> pb.ListTradesResponse:
+        """Lists trades; see the contract."""
+        page = Page.of(request)
+        trades, token = await list_trades(self._desk, trade_filter_from_proto(request), page)
+        told = [trade_to_proto(trade) for trade in trades]
+        return pb.ListTradesResponse(trades=told, next_page_token=token)
 
-    async def PayTrade(  # noqa: N802
-        self, request: pb.PayTradeRequest, context: Context
-    ) -> pb.PayTradeResponse:
-        """Tries to pay a trade; see the contract."""
-        tried, trade_no, order = _wanted(request)
-        paid = await pay_trade(self._desk, tried, trade_no=trade_no, order=order)
-        _mark(context, replayed=paid.replayed)
-        return _paid(paid, tried)
+    async def ListRefunds(  # noqa: N802
+        self, request: pb.ListRefundsRequest, context: Context
+    ) -> pb.ListRefundsResponse:
+        """Lists refunds; see the contract."""
+        page = Page.of(request)
+        refunds, token = await list_refunds(self._desk, refund_filter_from_proto(request), page)
+        told = [refund_to_proto(refund) for refund in refunds]
+        return pb.ListRefundsResponse(refunds=told, next_page_token=token)
 
-    async def BatchPayTrades(  # noqa: N802
-        self, request: pb.BatchPayTradesRequest, context: Context
-    ) -> pb.BatchPayTradesResponse:
-        """Tries to pay many trades; see the contract."""
-        items = [_wanted(item) for item in request.items]
-        settled = await batch_pay_trades(self._desk, items)
-        results = [
-            pb.PayTradeResult(response=_paid(one, tried))
-            if isinstance(one, Paid)
-            else pb.PayTradeResult(status=_problem(one))
-            for one, (tried, _, _) in zip(settled, items, strict=True)
-        ]
-        return pb.BatchPayTradesResponse(results=results)
+    async def WatchTrade(  # noqa: N802
+        self, request: pb.WatchTradeRequest, context: Context
+    ) -> AsyncIterator[pb.WatchTradeResponse]:
+        """Streams a trade as it changes; see the contract."""
+        async for trade in watch_trade(
+            self._desk,
+            trade_no=request.trade_no,
+            order_no=request.order_no,
+            after_version=request.after_version,
+        ):
+            yield pb.WatchTradeResponse(
+                trade=trade_to_proto(trade), payment=payment_view_to_proto(trade)
+            )
 
-    async def GetTrade(  # noqa: N802
-        self, request: pb.GetTradeRequest, context: Context
-    ) -> pb.GetTradeResponse:
-        """Returns one trade; see the contract."""
-        trade = await get_trade(self._desk, trade_no=request.trade_no, order_no=request.order_no)
-        return pb.GetTradeResponse(
+    async def CloseTrade(  # noqa: N802
+        self, request: pb.CloseTradeRequest, context: Context
+    ) -> pb.CloseTradeResponse:
+        """Ends a trade that is not paid; see the contract."""
+        trade, replayed = await close_trade(
+            self._desk, trade_no=request.trade_no, order_no=request.order_no
+        )
+        mark(context, replayed=replayed)
+        return pb.CloseTradeResponse(
             trade=trade_to_proto(trade), payment=payment_view_to_proto(trade)
         )
-
-    async def CreateRefund(  # noqa: N802
-        self, request: pb.CreateRefundRequest, context: Context
-    ) -> pb.CreateRefundResponse:
-        """Gives money of a trade back; see the contract."""
-        refund, trade, replayed = await create_refund(
-            self._desk,
-            refund_order_no=request.refund_order_no,
-            fingerprint=fingerprint(request),
-            trade_no=request.trade_no,
-            amount_minor=request.amount.minor_units,
-            currency_code=request.amount.currency_code,
-            cause=request.cause,
-        )
-        _mark(context, replayed=replayed)
-        return pb.CreateRefundResponse(refund=refund_to_proto(refund), trade=trade_to_proto(trade))
 
     async def GetRefund(  # noqa: N802
         self, request: pb.GetRefundRequest, context: Context
@@ -185,8 +194,22 @@ class TradeOpsService(TradeOpsServiceServicer):
             public_key_pem=request.public_key_pem,
             webhook_url=request.webhook_url,
         )
-        _mark(context, replayed=replayed)
+        mark(context, replayed=replayed)
         return ops.CreateAppResponse(app=app_to_proto(app), webhook_secret=secret)
+
+    async def PutAppLimits(  # noqa: N802
+        self, request: ops.PutAppLimitsRequest, context: Context
+    ) -> ops.PutAppLimitsResponse:
+        """Sets how much an app may ask; see the contract."""
+        told = request.limits
+        limits = Limits(
+            per_second=told.per_second,
+            burst=told.burst,
+            in_flight=told.in_flight,
+            streams=told.streams,
+        )
+        await put_app_limits(self._desk, app_id=request.app_id, limits=limits)
+        return ops.PutAppLimitsResponse(limits=told)
 
     async def CreateMerchant(  # noqa: N802
         self, request: ops.CreateMerchantRequest, context: Context
@@ -203,7 +226,7 @@ class TradeOpsService(TradeOpsServiceServicer):
             least_minor=request.fee.least_minor,
             refund_policy=policy_from_proto(request.fee.refund_policy),
         )
-        _mark(context, replayed=replayed)
+        mark(context, replayed=replayed)
         return ops.CreateMerchantResponse(merchant=merchant_to_proto(merchant))
 
     async def CreateProduct(  # noqa: N802
@@ -221,38 +244,8 @@ class TradeOpsService(TradeOpsServiceServicer):
             expiry_seconds=request.expiry_seconds,
             app_ids=tuple(request.app_ids),
         )
-        _mark(context, replayed=replayed)
+        mark(context, replayed=replayed)
         return ops.CreateProductResponse(product=product_to_proto(product))
-
-
-def _mark(context: Context, *, replayed: bool) -> None:
-    if replayed:
-        context.set_trailing_metadata((("idempotent-replayed", "true"),))
-
-
-def _wanted(request: pb.PayTradeRequest) -> tuple[Try, str, Order | None]:
-    """Return the try and what it pays: a trade's number, or an order."""
-    is_new = request.WhichOneof("target") == "new_trade"
-    order = order_from_proto(request.new_trade) if is_new else None
-    return try_from_proto(request), request.trade_no, order
-
-
-def _problem(error: Exception) -> item_pb2.ItemStatus:
-    """Return how an item failed; a bug is logged under the id that its caller gets."""
-    status = to_item_status(error)
-    if status.reason == "INTERNAL":
-        log.error("item_broke", status=status.message, exc_info=error)
-    return status
-
-
-def _paid(paid: Paid, tried: Try) -> pb.PayTradeResponse:
-    is_latest = paid.payment_no == paid.trade.payment_no
-    view = (
-        payment_view_to_proto(paid.trade)
-        if is_latest
-        else failed_view_to_proto(paid.payment_no, tried.tool)
-    )
-    return pb.PayTradeResponse(trade=trade_to_proto(paid.trade), payment=view)
 
 
 @asynccontextmanager
@@ -273,12 +266,19 @@ async def open_desk(runtime: Runtime) -> AsyncIterator[Desk]:
             crew=runtime.crew,
             seal=runtime.seal,
             directory=Directory(runtime.db),
+            watchers=Watchers(runtime.db, runtime.settings.nats_url or ""),
             egress=egress,
             payments=runtime.stream_link(
                 "payment",
                 method="/tongbao.payment.v1.PaymentService/StreamPayments",
                 request=payment.StreamPaymentsRequest,
                 response=payment.StreamPaymentsResponse,
+            ),
+            closes=runtime.stream_link(
+                "payment",
+                method="/tongbao.payment.v1.PaymentService/StreamCloses",
+                request=payment.StreamClosesRequest,
+                response=payment.StreamClosesResponse,
             ),
             refunds=runtime.stream_link(
                 "payment",
@@ -316,6 +316,12 @@ SERVICE = Service(
             public=True,
         ),
         Door(
+            descriptor=own.DESCRIPTOR.services_by_name["AppService"],
+            add=add_AppServiceServicer_to_server,
+            servicer=AppService,
+            public=True,
+        ),
+        Door(
             descriptor=ops.DESCRIPTOR.services_by_name["TradeOpsService"],
             add=add_TradeOpsServiceServicer_to_server,
             servicer=TradeOpsService,
@@ -324,5 +330,8 @@ SERVICE = Service(
     ],
     events=EVENTS,
     due=DUE,
+    measures=MEASURES,
+    tasks=[lambda desk: desk.watchers.run(), lambda desk: desk.watchers.listen()],
     apps=lambda desk: desk.directory.keys_of,
+    limits=lambda desk: desk.directory.limits_of,
 )

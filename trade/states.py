@@ -63,7 +63,7 @@ class WebhookState(StrEnum):
 
     PENDING = auto()
     DELIVERED = auto()
-    EXHAUSTED = auto()  # Every try failed; it can be read in the trace.
+    EXHAUSTED = auto()  # Every try failed: a dead letter, until it is resent by hand.
 
 
 class WebhookEvent(StrEnum):
@@ -71,6 +71,7 @@ class WebhookEvent(StrEnum):
 
     TAKEN = auto()  # The receiver answered 2xx.
     GIVEN_UP = auto()  # The last try failed.
+    RESENT = auto()  # Somebody asked for another try, whatever became of the others.
 
 
 # PAYING and PAID lead to REVIEW beside the CLOSED of decisions.md 20: a payment whose facts
@@ -94,6 +95,10 @@ TRADE = Machine(
     ],
 )  # fmt: skip
 
+# Where whoever waits for a trade has what it waited for. What may follow (a confirmation, a
+# refund, a doubt) is told by webhooks.
+SETTLED = frozenset({TradeState.PAID, TradeState.COMPLETED, TradeState.CLOSED})
+
 REFUND = Machine(
     "refund",
     RefundState.PROCESSING,
@@ -111,7 +116,10 @@ WEBHOOK = Machine(
     "webhook",
     WebhookState.PENDING,
     [
-        (WebhookState.PENDING, WebhookEvent.TAKEN,    WebhookState.DELIVERED),
-        (WebhookState.PENDING, WebhookEvent.GIVEN_UP, WebhookState.EXHAUSTED),
+        (WebhookState.PENDING,   WebhookEvent.TAKEN,    WebhookState.DELIVERED),
+        (WebhookState.PENDING,   WebhookEvent.GIVEN_UP, WebhookState.EXHAUSTED),
+        (WebhookState.PENDING,   WebhookEvent.RESENT,   WebhookState.PENDING),
+        (WebhookState.DELIVERED, WebhookEvent.RESENT,   WebhookState.PENDING),
+        (WebhookState.EXHAUSTED, WebhookEvent.RESENT,   WebhookState.PENDING),
     ],
 )  # fmt: skip

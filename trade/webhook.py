@@ -1,4 +1,4 @@
-"""What a webhook is made of: its secret, its signature, its ladder (Standard Webhooks).
+"""What a webhook is, and made of: its secret, its signature, its ladder (Standard Webhooks).
 
 A receiver verifies a delivery by HMAC-SHA256 over `<webhook-id>.<webhook-timestamp>.<body>`
 with the secret it got from CreateApp, and drops an id it has seen. The id is
@@ -11,8 +11,17 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from prometheus_client import Counter
+
+from trade.states import WebhookState
+
+EXHAUSTED = Counter(
+    "tongbao_webhooks_exhausted_total", "Webhooks that nobody has taken, and nobody tries again."
+)
 
 PREFIX = "whsec_"
 _SECRET_BYTES = 32
@@ -25,6 +34,48 @@ LADDER = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """One thing to tell an app: the committed state of `number` at `version`.
+
+    `resends` is how often somebody asked for it by hand, `by_hand` that the next try is one of
+    these.
+    """
+
+    webhook_id: str
+    app_id: str
+    trace_no: str
+    number: str
+    version: int
+    type: str
+    state: WebhookState
+    due_time: datetime | None
+    tries: int
+    resends: int
+    by_hand: bool
+    create_time: datetime
+    update_time: datetime
+
+    @property
+    def delivery_id(self) -> str:
+        """Return what the receiver sees and drops when it comes again."""
+        return f"{self.number}:{self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookAttempt:
+    """One try to deliver. `status` is HTTP's, 0 when there was no answer; `ms` it took."""
+
+    attempt_id: int
+    webhook_id: str
+    try_no: int
+    by_hand: bool
+    status: int
+    problem: str
+    ms: int
+    create_time: datetime
+
+
 def new_secret() -> str:
     """Return a secret as an app is told it: `whsec_` and 32 random bytes in base64."""
     return PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
@@ -35,15 +86,24 @@ def secret_place(app_id: str) -> str:
     return f"app/webhook_secret/{app_id}"
 
 
-def headers_of(webhook_id: str, body: bytes, *, secret: str, timestamp: int) -> Mapping[str, str]:
-    """Return the headers of a delivery; `timestamp` is real seconds since 1970."""
+def headers_of(
+    webhook_id: str, body: bytes, *, secrets_valid: Sequence[str], timestamp: int
+) -> Mapping[str, str]:
+    """Return the headers of a delivery; `timestamp` is real seconds since 1970.
+
+    It is signed with every secret that is valid: two while a secret is rotated.
+    """
     signed = f"{webhook_id}.{timestamp}.".encode() + body
-    key = base64.b64decode(secret.removeprefix(PREFIX))
-    signature = base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+    signatures = " ".join(f"v1,{_signature(signed, secret)}" for secret in secrets_valid)
     return {
         "content-type": "application/json",
         "user-agent": "tongbao-webhook/1",
         "webhook-id": webhook_id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": f"v1,{signature}",
+        "webhook-signature": signatures,
     }
+
+
+def _signature(signed: bytes, secret: str) -> str:
+    key = base64.b64decode(secret.removeprefix(PREFIX))
+    return base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()

@@ -10,7 +10,7 @@ from google.protobuf.json_format import MessageToDict
 from mesh.clock import to_timestamp
 from mesh.wire import fingerprint, money
 from tongbao.common.v1 import kinds_pb2, trace_pb2
-from tongbao.payment.v1 import payment_pb2
+from tongbao.payment.v1 import payment_pb2, payment_service_pb2
 from tongbao.trade.v1 import setup_pb2, trade_pb2
 from tongbao.trade.v1 import trade_service_pb2 as pb
 from trade.model import (
@@ -26,10 +26,21 @@ from trade.model import (
     TradeType,
     Try,
     Wallet,
-    Webhook,
-    WebhookAttempt,
 )
 from trade.states import PayState, RefundEvent, RefundState, TradeState
+from trade.webhook import Webhook, WebhookAttempt
+
+# Both ways, made once: looking a name up costs more than the rest of a message.
+_TOOL_CODES: dict[Tool, kinds_pb2.Tool.ValueType] = {tool: kinds_pb2.Tool.Value(f"TOOL_{tool.name}")
+               for tool in Tool if tool is not Tool.NONE}  # fmt: skip
+_TOOLS = {code: tool for tool, code in _TOOL_CODES.items()}
+_TYPE_CODES = {kind: kinds_pb2.TradeType.Value(f"TRADE_TYPE_{kind.name}") for kind in TradeType}
+_TYPES = {code: kind for kind, code in _TYPE_CODES.items()}
+_STATE_CODES = {state: trade_pb2.Trade.State.Value(f"STATE_{state.name}") for state in TradeState}
+_PAY_STATE_CODES = {
+    state: trade_pb2.PaymentView.State.Value(f"STATE_{state.name}")
+    for state in PayState if state is not PayState.NONE
+}  # fmt: skip
 
 _Pay = payment_pb2.Payment.State
 _PAY_STATES = {
@@ -74,12 +85,12 @@ def try_from_proto(request: pb.PayTradeRequest) -> Try:
 
 def tool_from_proto(tool: kinds_pb2.Tool.ValueType) -> Tool:
     """Return our name of `tool`."""
-    return Tool[kinds_pb2.Tool.Name(tool).removeprefix("TOOL_")]
+    return _TOOLS[tool]
 
 
 def type_from_proto(kind: kinds_pb2.TradeType.ValueType) -> TradeType:
     """Return our name of `kind`."""
-    return TradeType[kinds_pb2.TradeType.Name(kind).removeprefix("TRADE_TYPE_")]
+    return _TYPES[kind]
 
 
 def policy_from_proto(policy: setup_pb2.FeeTerms.RefundPolicy.ValueType) -> FeePolicy:
@@ -96,6 +107,9 @@ def view_from_proto(payment: payment_pb2.Payment) -> PaymentView:
         version=payment.version,
         qr_code=payment.qr_code,
         failure_reason=payment.failure_reason,
+        review_kind=payment.review_kind,
+        fee_minor=payment.fee_minor,
+        tool=tool_from_proto(payment.tool) if payment.tool else Tool.NONE,
     )
 
 
@@ -106,12 +120,12 @@ def refund_event_of(refund: payment_pb2.Refund) -> RefundEvent | None:
 
 def type_to_proto(kind: TradeType) -> kinds_pb2.TradeType.ValueType:
     """Return the contract's name of `kind`."""
-    return kinds_pb2.TradeType.Value(f"TRADE_TYPE_{kind.name}")
+    return _TYPE_CODES[kind]
 
 
 def tool_to_proto(tool: Tool) -> kinds_pb2.Tool.ValueType:
     """Return the contract's name of `tool`."""
-    return kinds_pb2.Tool.Value(f"TOOL_{tool.name}")
+    return _TOOL_CODES[tool]
 
 
 def app_to_proto(app: App) -> setup_pb2.App:
@@ -179,12 +193,29 @@ def trade_to_proto(trade: Trade) -> trade_pb2.Trade:
         amount=money(trade.currency_code, trade.amount_minor),
         refunded_amount=money(trade.currency_code, trade.refunded_minor),
         subject=trade.subject,
-        state=trade_pb2.Trade.State.Value(f"STATE_{trade.state.name}"),
+        state=_STATE_CODES[trade.state],
         version=trade.version,
         payment_no=trade.held_payment_no,
         create_time=to_timestamp(trade.create_time),
         update_time=to_timestamp(trade.update_time),
         expire_time=to_timestamp(trade.expire_time),
+    )
+
+
+def try_to_proto(trade: Trade) -> payment_service_pb2.CreatePaymentItem:
+    """Return the latest try as payment is asked to carry it out; always the same content."""
+    return payment_service_pb2.CreatePaymentItem(
+        payment_no=trade.payment_no,
+        trade_no=trade.trade_no,
+        business_code=trade.business_code,
+        trade_type=type_to_proto(trade.type),
+        tool=tool_to_proto(trade.pay_tool),
+        amount=money(trade.currency_code, trade.amount_minor),
+        merchant_id=trade.merchant_id,
+        user_no=trade.user_no,
+        fee_minor=trade.fee_minor,
+        subject=trade.subject,
+        product_code=trade.product_code,
     )
 
 
@@ -195,7 +226,7 @@ def payment_view_to_proto(trade: Trade) -> trade_pb2.PaymentView | None:
     view = trade_pb2.PaymentView(
         payment_no=trade.payment_no,
         tool=tool_to_proto(trade.pay_tool),
-        state=trade_pb2.PaymentView.State.Value(f"STATE_{trade.pay_state.name}"),
+        state=_PAY_STATE_CODES[trade.pay_state],
         failure_reason="" if trade.held_payment_no else trade.failure_reason,
     )
     if trade.pay_state is PayState.PROCESSING and trade.qr_code:
@@ -251,6 +282,8 @@ def trade_to_trace(trade: Trade) -> trace_pb2.TraceEntry:
         facts |= {"tool": trade.pay_tool.name, "fee_minor": str(trade.fee_minor)}
     if trade.failure_reason:
         facts["failure_reason"] = trade.failure_reason
+    if trade.closing and trade.is_closable:
+        facts["closing"] = "true"
     if trade.refunded_minor:
         facts["refunded_minor"] = str(trade.refunded_minor)
         facts["fee_refunded_minor"] = str(trade.fee_refunded_minor)
@@ -264,9 +297,7 @@ def trade_to_trace(trade: Trade) -> trace_pb2.TraceEntry:
         update_time=to_timestamp(trade.update_time),
         facts=facts,
     )
-    # Nobody looks at a trade that waits for its caller; what may happen to it ends then.
-    waits = trade.state in (TradeState.CREATED, TradeState.PAYING)
-    return _with_due(entry, trade.due_time or (trade.expire_time if waits else None))
+    return _with_due(entry, trade.due_time)
 
 
 def refund_to_trace(refund: Refund) -> trace_pb2.TraceEntry:

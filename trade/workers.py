@@ -8,19 +8,20 @@ from google.protobuf.message import Message
 
 from mesh.db import Row
 from mesh.due import Due
-from mesh.inbox import Handler
+from mesh.inbox import Handler, Only
 from tongbao.ledger.v1 import events_pb2 as ledger
 from tongbao.payment.v1 import events_pb2 as payment
 from trade.desk import Desk
 from trade.flow.apply_payment import apply_payment
 from trade.flow.apply_refund import apply_refund
-from trade.flow.apply_voucher import apply_voucher
+from trade.flow.apply_voucher import RECHARGES, apply_voucher
 from trade.flow.deliver_webhook import deliver_webhook
 from trade.flow.resume_refund import resume_refund
 from trade.flow.resume_trade import resume_trade
+from trade.store.columns import WEBHOOK, webhook
 
 PaymentEvent = payment.PaymentSucceeded | payment.PaymentFailed | payment.PaymentReviewed
-RefundEvent = payment.RefundSucceeded | payment.RefundFailed
+RefundEvent = payment.RefundSucceeded | payment.RefundFailed | payment.RefundReviewed
 
 
 async def _on_payment(desk: Desk, event: PaymentEvent) -> None:
@@ -29,6 +30,10 @@ async def _on_payment(desk: Desk, event: PaymentEvent) -> None:
 
 async def _on_refund(desk: Desk, event: RefundEvent) -> None:
     await apply_refund(desk, event.refund)
+
+
+def _is_recharge(_: Desk, event: ledger.VoucherPosted) -> bool:
+    return event.voucher.template in RECHARGES
 
 
 async def _on_voucher(desk: Desk, event: ledger.VoucherPosted) -> None:
@@ -44,15 +49,7 @@ async def _on_due_refund(desk: Desk, row: Row) -> None:
 
 
 async def _on_due_webhook(desk: Desk, row: Row) -> None:
-    await deliver_webhook(
-        desk,
-        webhook_id=row.webhook_id,
-        app_id=row.app_id,
-        number=row.number,
-        version=row.version,
-        payload=row.payload,
-        tries=row.tries,
-    )
+    await deliver_webhook(desk, webhook(row), payload=row.payload)
 
 
 EVENTS: Mapping[str, Mapping[type[Message], Handler[Desk]]] = {
@@ -62,9 +59,10 @@ EVENTS: Mapping[str, Mapping[type[Message], Handler[Desk]]] = {
         payment.PaymentReviewed: _on_payment,
         payment.RefundSucceeded: _on_refund,
         payment.RefundFailed: _on_refund,
+        payment.RefundReviewed: _on_refund,
     },
     "ledger": {
-        ledger.VoucherPosted: _on_voucher,
+        ledger.VoucherPosted: Only(_is_recharge, _on_voucher),
     },
 }
 
@@ -87,15 +85,7 @@ DUE: Sequence[Due[Desk]] = (
         name="webhook",
         table="webhook",
         key="webhook_id",
-        columns=(
-            "webhook_id",
-            "app_id",
-            "trace_no",
-            "number",
-            "version",
-            "payload",
-            "tries",
-        ),
+        columns=(*WEBHOOK, "payload"),
         handle=_on_due_webhook,
     ),
 )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from mesh.numbers import Kind
+from mesh.records import replace
 from trade.desk import Desk
 from trade.fee import fee_of
 from trade.model import (
@@ -51,8 +51,9 @@ def new_trade(desk: Desk, app: App, order: Order, *, product: Product) -> Trade:
         qr_code="",
         failure_reason="",
         expire_time=now + timedelta(seconds=product.expiry_seconds),
-        due_time=None,
+        due_time=now + timedelta(seconds=product.expiry_seconds),
         tries=0,
+        closing=False,
         create_time=now,
         update_time=now,
     )

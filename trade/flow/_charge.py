@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -10,6 +9,7 @@ import structlog
 
 from mesh.batch import NotExecuted, Unknown
 from mesh.context import note, remaining, within
+from mesh.crew import ended
 from mesh.errors import Declined
 from mesh.wire import money
 from tongbao.payment.v1 import payment_pb2
@@ -18,9 +18,10 @@ from trade.desk import Desk
 from trade.flow.apply_payment import apply_payment
 from trade.flow.apply_refund import apply_refund
 from trade.model import Refund, Trade
-from trade.wire import tool_to_proto, type_to_proto
+from trade.wire import try_to_proto
 
 ASK_SECONDS = 20.0  # Less than a due row's lease, so that what follows fits into it.
+_OPEN = (payment_pb2.Payment.STATE_CREATED, payment_pb2.Payment.STATE_PROCESSING)
 ANSWER_SECONDS = 0.1  # What we keep of the caller's time to answer it.
 
 T = TypeVar("T")
@@ -35,28 +36,19 @@ async def charge(desk: Desk, trade: Trade) -> Trade:
     did not happen: the try has failed. Raises NotExecuted, Unknown: then it stays due.
     """
     note(trace_no=trade.trace_no)
-    amount = money(trade.currency_code, trade.amount_minor)
-    item = payment.CreatePaymentItem(
-        payment_no=trade.payment_no,
-        trade_no=trade.trade_no,
-        business_code=trade.business_code,
-        trade_type=type_to_proto(trade.type),
-        tool=tool_to_proto(trade.pay_tool),
-        amount=amount,
-        merchant_id=trade.merchant_id,
-        user_no=trade.user_no,
-        fee_minor=trade.fee_minor,
-        subject=trade.subject,
-    )
+    item = try_to_proto(trade)
     try:
         with within(ASK_SECONDS):
             told: payment_pb2.Payment = (await desk.payments.ask(item)).payment
+        if told.state not in _OPEN:  # Its event says the same again.
+            with desk.db.heard.applying(told.payment_no, told.version):
+                return await apply_payment(desk, told, seen=trade)
     except Declined as declined:
         told = payment_pb2.Payment(
             payment_no=trade.payment_no,
             trade_no=trade.trade_no,
             app_id=trade.app_id,
-            amount=amount,
+            amount=item.amount,
             state=payment_pb2.Payment.STATE_FAILED,
             version=trade.pay_version + 1,
             failure_reason=_refusal(declined, number=trade.payment_no),
@@ -96,8 +88,7 @@ async def before_deadline(desk: Desk, work: Coroutine[Any, Any, T], *, otherwise
     """
     task = desk.crew.spawn(_quietly(work))
     left = remaining()
-    await asyncio.wait({task}, timeout=None if left is None else max(0.0, left - ANSWER_SECONDS))
-    if not task.done():
+    if not await ended(task, within=None if left is None else left - ANSWER_SECONDS):
         return otherwise
     result = task.result()
     return otherwise if result is None else result

@@ -36,6 +36,7 @@ async def move_until_current(
             return seen
         event, letter = await tell_trade(desk, seen, moved)
         if await trade.move_trade(desk.db, seen, moved, event=event, letter=letter):
+            desk.watchers.saw(moved)
             return moved
         seen = None
     raise NotExecuted(f"{trade_no} was moved by others {_TRIES_MAX} times")

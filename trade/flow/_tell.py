@@ -26,6 +26,10 @@ async def tell_trade(desk: Desk, before: Trade, after: Trade) -> tuple[bytes, Le
         paid = events_pb2.TradePaid(trade=message)
         letter = await _letter(desk, after, "trade.paid", message, number=after.trade_no)
         return _event(paid, after, number=after.trade_no), letter
+    if after.state is TradeState.CLOSED:
+        closed = events_pb2.TradeClosed(trade=message)
+        letter = await _letter(desk, after, "trade.closed", message, number=after.trade_no)
+        return _event(closed, after, number=after.trade_no), letter
     assert after.state is TradeState.REVIEW, after.state
     reviewed = events_pb2.TradeReviewed(trade=message)
     return _event(reviewed, after, number=after.trade_no), Letter()

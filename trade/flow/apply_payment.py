@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from tongbao.payment.v1 import payment_pb2
+from trade.after import after_payment
 from trade.desk import Desk
 from trade.flow._move import move_until_current
 from trade.model import Trade
+from trade.states import TradeState
 from trade.wire import view_from_proto
 
 
@@ -15,7 +17,8 @@ async def apply_payment(
     """Move the trade by what `payment` says; return it as it is then.
 
     Idempotent and independent of the order of arrival: what is older than what is known
-    changes nothing, a second payment that charged the payer leads to REVIEW. A recharge that
+    changes nothing; a second payment that charged the payer leads to REVIEW, unless the trade
+    is paid; what a person said of a payment under review leads out of it. A recharge that
     was charged stays PAYING until it is booked (`apply_voucher`). `seen` saves a read.
     """
     told = view_from_proto(payment)
@@ -24,8 +27,11 @@ async def apply_payment(
         amount = (trade.currency_code, trade.amount_minor)
         said = (payment.amount.currency_code, payment.amount.minor_units)
         assert amount == said, f"{payment.payment_no}: payment charges {said} for {amount}"
-        return trade.after_payment(told, now=desk.clock.now())
+        return after_payment(trade, told, now=desk.clock.now())
 
-    return await move_until_current(
-        desk, app_id=payment.app_id, trade_no=payment.trade_no, after=after, seen=seen
-    )
+    owner = {"app_id": payment.app_id, "trade_no": payment.trade_no}
+    trade = await move_until_current(desk, **owner, after=after, seen=seen)
+    if told.is_accepted and trade.state is TradeState.REVIEW:
+        # It was closed until this very word put it under review, and it also ends that.
+        trade = await move_until_current(desk, **owner, after=after, seen=trade)
+    return trade

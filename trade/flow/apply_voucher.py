@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from mesh.context import acting
 from tongbao.ledger.v1 import ledger_pb2
+from trade.after import after_voucher
 from trade.desk import Desk
 from trade.flow._move import move_until_current
 from trade.model import Trade, TradeType
 from trade.store import kept
 
 RECHARGED = "RECHARGED"  # Name of the ledger's template.
+# Those by which it books a recharge that a person has accepted.
+_ACCEPTED = frozenset({"SUSPENSE_RECHARGED", "RECHARGE_RESTORED", "RECHARGE_RESTORED_OWED"})
+RECHARGES = _ACCEPTED | {RECHARGED}
 
 
 async def apply_voucher(desk: Desk, voucher: ledger_pb2.Voucher) -> Trade | None:
@@ -17,7 +21,8 @@ async def apply_voucher(desk: Desk, voucher: ledger_pb2.Voucher) -> Trade | None
 
     Returns None for vouchers of other templates, which say nothing to a trade.
     """
-    if voucher.template != RECHARGED:
+    accepted = voucher.template in _ACCEPTED
+    if voucher.template not in RECHARGES:
         return None
     business_code, _, order_no = voucher.trace_no.partition("-")
     app = await desk.directory.app_of(business_code)
@@ -28,7 +33,7 @@ async def apply_voucher(desk: Desk, voucher: ledger_pb2.Voucher) -> Trade | None
     assert acting().app_id in ("", app.app_id), f"{seen.trade_no} belongs to another app"
 
     def after(trade: Trade) -> Trade:
-        return trade.after_voucher(voucher.source_no, now=desk.clock.now())
+        return after_voucher(trade, voucher.source_no, now=desk.clock.now(), accepted=accepted)
 
     return await move_until_current(
         desk, app_id=app.app_id, trade_no=seen.trade_no, after=after, seen=seen

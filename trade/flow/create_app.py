@@ -6,8 +6,8 @@ from mesh.context import acting
 from mesh.errors import reused
 from mesh.numbers import new_id
 from mesh.sql import Outcome
-from mesh.tokens import public_key
 from tongbao.trade.v1 import reasons_pb2 as reasons
+from trade.access import new_key
 from trade.desk import Desk
 from trade.model import App, refuse
 from trade.store import setup
@@ -38,11 +38,8 @@ async def create_app(
         return known, "", True
     if webhook_url and (problem := await desk.egress.check(webhook_url)):
         raise refuse(reasons.REASON_WEBHOOK_URL_REFUSED, problem=problem)
-    try:
-        public_key(public_key_pem)
-    except ValueError:
-        raise refuse(reasons.REASON_PUBLIC_KEY_INVALID) from None
     app_id, secret = new_id("app"), new_secret()
+    key = new_key(app_id, public_key_pem, now=desk.clock.now())
     app = App(
         app_id=app_id,
         business_code=business_code,
@@ -51,9 +48,7 @@ async def create_app(
         webhook_secret=desk.seal.close(secret, place=secret_place(app_id)),
         create_time=desk.clock.now(),
     )
-    if await setup.add_app(
-        desk.db, app, key_id=new_id("key"), public_key_pem=public_key_pem, request=request
-    ):
+    if await setup.add_app(desk.db, app, key=key, request=request):
         return app, secret, False
     if (known := await _known(desk, request)) is not None:
         return known, "", True

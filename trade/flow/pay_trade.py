@@ -134,6 +134,7 @@ async def _claim(desk: Desk, app: App, tried: Try, trade: Trade) -> Paid:
     claimed = await store.claim_trade(desk.db, claim)
     if claimed.outcome is Outcome.DONE:
         assert claimed.trade is not None, "it was claimed"
+        desk.watchers.saw(claimed.trade)
         return await _carry_out(desk, claimed.trade)
     # Also when it did not fit: a twin of this very call may have claimed the trade.
     known = await kept.find_kept(desk.db, app, tried=tried)

@@ -16,24 +16,39 @@ CREATE TABLE request_key (
     PRIMARY KEY (principal, request_id)
 );
 
+-- `version` rises with every change of the app's access: endpoint, secret, keys.
 CREATE TABLE app (
-    app_id         text        PRIMARY KEY,
-    business_code  text        NOT NULL UNIQUE CHECK (business_code ~ '^[A-Z0-9]{2,8}$'),
-    name           text        NOT NULL,
-    webhook_url    text        NOT NULL,  -- Empty: it is told nothing.
-    webhook_secret bytea       NOT NULL,  -- Sealed for its row.
-    create_time    timestamptz NOT NULL DEFAULT business_now()
+    app_id           text        PRIMARY KEY,
+    business_code    text        NOT NULL UNIQUE CHECK (business_code ~ '^[A-Z0-9]{2,8}$'),
+    name             text        NOT NULL,
+    webhook_url      text        NOT NULL,  -- Empty: it is told nothing.
+    webhook_secret   bytea       NOT NULL,  -- Sealed for its row.
+    old_secret       bytea,                 -- The one before it, for as long as it is valid.
+    old_secret_until timestamptz CHECK ((old_secret_until IS NULL) = (old_secret IS NULL)),
+    version          bigint      NOT NULL DEFAULT 1,
+    create_time      timestamptz NOT NULL DEFAULT business_now()
 );
 
--- Rotation is a second key, then the first one inactive.
+-- Rotation is a second key, then the first one retired: in real time, as tokens live.
 CREATE TABLE app_key (
     key_id         text        PRIMARY KEY,
     app_id         text        NOT NULL REFERENCES app,
     public_key_pem text        NOT NULL,
-    active         boolean     NOT NULL DEFAULT true,
-    create_time    timestamptz NOT NULL DEFAULT business_now()
+    fingerprint    text        NOT NULL,
+    retire_time    timestamptz,
+    create_time    timestamptz NOT NULL DEFAULT business_now(),
+    UNIQUE (app_id, fingerprint)
 );
-CREATE INDEX app_key_app ON app_key (app_id);
+
+-- How much an app may ask of one process; apps without a row have the defaults of the settings.
+CREATE TABLE app_limit (
+    app_id      text        PRIMARY KEY REFERENCES app,
+    per_second  integer     NOT NULL CHECK (per_second > 0),
+    burst       integer     NOT NULL CHECK (burst > 0),
+    in_flight   integer     NOT NULL CHECK (in_flight > 0),
+    streams     integer     NOT NULL CHECK (streams > 0),
+    update_time timestamptz NOT NULL DEFAULT business_now()
+);
 
 CREATE TABLE merchant (
     merchant_id    text        PRIMARY KEY,
@@ -125,14 +140,22 @@ CREATE TABLE trade (
     qr_code            text        NOT NULL,
     failure_reason     text        NOT NULL,
     expire_time        timestamptz NOT NULL,
-    due_time           timestamptz CHECK (due_time IS NOT NULL OR pay_state <> 'processing'),
+    due_time           timestamptz,
     tries              integer     NOT NULL,
+    closing            boolean     NOT NULL DEFAULT false,  -- Somebody wants it closed.
     create_time        timestamptz NOT NULL DEFAULT business_now(),
     update_time        timestamptz NOT NULL DEFAULT business_now(),
+    -- What nobody pays is closed when it expires, and an open try is never forgotten.
+    CHECK (due_time IS NOT NULL
+           OR (state NOT IN ('created', 'paying') AND pay_state <> 'processing')),
     CHECK (fee_policy = 'keep'
            OR fee_minor - fee_refunded_minor <= amount_minor - refunded_minor)
 ) PARTITION BY RANGE (trade_no);
 CREATE INDEX trade_due ON trade (due_time) WHERE due_time IS NOT NULL;
+-- Lists go along one of these, the newest first; a number sorts by time.
+CREATE INDEX trade_app ON trade (app_id, trade_no);
+CREATE INDEX trade_merchant ON trade (merchant_id, trade_no) WHERE merchant_id <> '';
+CREATE INDEX trade_user ON trade (app_id, user_no, trade_no) WHERE user_no <> '';
 SELECT make_partitions('trade', 2026, 2);
 
 CREATE TABLE refund (
@@ -156,6 +179,8 @@ CREATE TABLE refund (
     update_time     timestamptz NOT NULL DEFAULT business_now()
 ) PARTITION BY RANGE (refund_no);
 CREATE INDEX refund_trace ON refund (trace_no);
+CREATE INDEX refund_app ON refund (app_id, refund_no);
+CREATE INDEX refund_trade ON refund (trade_no, refund_no);
 CREATE INDEX refund_due ON refund (due_time) WHERE due_time IS NOT NULL;
 SELECT make_partitions('refund', 2026, 2);
 
@@ -172,11 +197,14 @@ CREATE TABLE webhook (
     state       text        NOT NULL DEFAULT 'pending',
     due_time    timestamptz CHECK ((due_time IS NOT NULL) = (state = 'pending')),
     tries       integer     NOT NULL DEFAULT 0,
+    resends     integer     NOT NULL DEFAULT 0,      -- Asked for by hand,
+    by_hand     boolean     NOT NULL DEFAULT false,  -- and the next try is one of these.
     create_time timestamptz NOT NULL DEFAULT business_now(),
     update_time timestamptz NOT NULL DEFAULT business_now(),
     UNIQUE (number, version)
 );
-CREATE INDEX webhook_trace ON webhook (trace_no);
+CREATE INDEX webhook_trace ON webhook (trace_no, webhook_id);
+CREATE INDEX webhook_app ON webhook (app_id, webhook_id);
 CREATE INDEX webhook_due ON webhook (due_time) WHERE due_time IS NOT NULL;
 
 -- Every try to deliver, also one that was beaten by another replica's.
@@ -185,9 +213,10 @@ CREATE TABLE webhook_attempt (
     webhook_id  text        NOT NULL,
     app_id      text        NOT NULL,
     try_no      integer     NOT NULL,
+    by_hand     boolean     NOT NULL,
     status      integer     NOT NULL,  -- HTTP's; 0: there was no answer.
     problem     text        NOT NULL,
     ms          integer     NOT NULL,
     create_time timestamptz NOT NULL DEFAULT business_now()
 );
-CREATE INDEX webhook_attempt_webhook ON webhook_attempt (webhook_id);
+CREATE INDEX webhook_attempt_webhook ON webhook_attempt (webhook_id, attempt_id);

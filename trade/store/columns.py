@@ -15,10 +15,9 @@ from trade.model import (
     Trade,
     TradeType,
     Wallet,
-    Webhook,
-    WebhookAttempt,
 )
 from trade.states import PayState, RefundState, TradeState, WebhookState
+from trade.webhook import Webhook, WebhookAttempt
 
 APP = {
     "app_id": "text",
@@ -81,6 +80,7 @@ TRADE = {
     "expire_time": "timestamptz",
     "due_time": "timestamptz",
     "tries": "integer",
+    "closing": "boolean",
     "create_time": "timestamptz",
     "update_time": "timestamptz",
 }
@@ -114,6 +114,8 @@ WEBHOOK = {
     "state": "text",
     "due_time": "timestamptz",
     "tries": "integer",
+    "resends": "integer",
+    "by_hand": "boolean",
     "create_time": "timestamptz",
     "update_time": "timestamptz",
 }
@@ -121,6 +123,7 @@ WEBHOOK_ATTEMPT = {
     "attempt_id": "bigint",
     "webhook_id": "text",
     "try_no": "integer",
+    "by_hand": "boolean",
     "status": "integer",
     "problem": "text",
     "ms": "integer",
@@ -227,6 +230,7 @@ def trade(row: Row) -> Trade | None:
         expire_time=row.expire_time,
         due_time=row.due_time,
         tries=row.tries,
+        closing=row.closing,
         create_time=row.create_time,
         update_time=row.update_time,
     )
@@ -270,6 +274,8 @@ def webhook(row: Row) -> Webhook:
         state=WebhookState(row.state),
         due_time=row.due_time,
         tries=row.tries,
+        resends=row.resends,
+        by_hand=row.by_hand,
         create_time=row.create_time,
         update_time=row.update_time,
     )
@@ -281,6 +287,7 @@ def webhook_attempt(row: Row) -> WebhookAttempt:
         attempt_id=row.attempt_id,
         webhook_id=row.webhook_id,
         try_no=row.try_no,
+        by_hand=row.by_hand,
         status=row.status,
         problem=row.problem,
         ms=row.ms,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mesh.db import Database, Row, Statement
@@ -54,6 +55,15 @@ async def find_order(db: Database, app: App, *, order_no: str) -> Trade | None:
     """Return the trade of the app's order number."""
     seek = _Seek(app_id=app.app_id, business_code=app.business_code, key=order_no)
     return await db.ask(_FIND_ORDER, seek)
+
+
+async def find_newer(db: Database, seen: Sequence[tuple[str, str, int]]) -> list[Trade]:
+    """Return those trades that have changed: `seen` are their numbers, apps and versions."""
+    numbers, apps, versions = zip(*seen, strict=True)
+    rows = await db.rows(
+        _FIND_NEWER, numbers=list(numbers), apps=list(apps), versions=list(versions)
+    )
+    return [found for row in rows if (found := trade(row)) is not None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,3 +147,11 @@ _FIND_ORDER: Statement[_Seek, Trade | None] = Statement(
     LEFT JOIN trade t ON (t.trade_no, t.app_id) = (k.trade_no, i.app_id)
     """,
 )
+
+_FIND_NEWER = f"""
+SELECT {of("t", TRADE)}
+FROM unnest(%(numbers)s::text[], %(apps)s::text[], %(versions)s::bigint[])
+    AS w (trade_no, app_id, version)
+JOIN trade t ON (t.trade_no, t.app_id) = (w.trade_no, w.app_id)
+WHERE t.version > w.version
+"""

@@ -30,7 +30,7 @@ async def find_app_of(db: Database, *, business_code: str) -> App | None:
 
 
 async def find_keys(db: Database, *, app_id: str) -> tuple[str, ...]:
-    """Return the active public keys of the app in PEM, the oldest first."""
+    """Return the public keys in PEM that may sign for the app now, the oldest first."""
     return await db.ask(_FIND_KEYS, _Seek(app_id=app_id))
 
 
@@ -89,7 +89,8 @@ _FIND_KEYS: Statement[_Seek, tuple[str, ...]] = Statement(
     WITH i AS ({input})
     SELECT i.ord, (
         SELECT array_agg(k.public_key_pem ORDER BY k.create_time, k.key_id)
-        FROM app_key k WHERE k.app_id = i.app_id AND k.active
+        FROM app_key k
+        WHERE k.app_id = i.app_id AND (k.retire_time IS NULL OR k.retire_time > now())
     ) AS pems
     FROM i
     """,

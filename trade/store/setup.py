@@ -8,6 +8,7 @@ from typing import Any
 
 from mesh.db import Database, Statement
 from mesh.sql import Outcome
+from trade.access import AppKey
 from trade.model import App, Merchant, Product, Wallet
 from trade.store.columns import APP, MERCHANT, PRODUCT, WALLET
 
@@ -34,11 +35,15 @@ async def find_request(db: Database, request: Request) -> Made:
     return await db.ask(_FIND_REQUEST, request)
 
 
-async def add_app(
-    db: Database, app: App, *, key_id: str, public_key_pem: str, request: Request
-) -> bool:
+async def add_app(db: Database, app: App, *, key: AppKey, request: Request) -> bool:
     """Write the app, its key and the request; False, and nothing, when any key is taken."""
-    new = _NewApp(**_values(app), **_values(request), key_id=key_id, public_key_pem=public_key_pem)
+    new = _NewApp(
+        **_values(app),
+        **_values(request),
+        key_id=key.key_id,
+        public_key_pem=key.public_key_pem,
+        key_fingerprint=key.fingerprint,
+    )
     return await db.ask(_ADD_APP, new)
 
 
@@ -67,6 +72,7 @@ async def add_wallet(db: Database, wallet: Wallet) -> bool:
 class _NewApp(App):
     key_id: str
     public_key_pem: str
+    key_fingerprint: str
     principal: str
     request_id: str
     fingerprint: bytes
@@ -141,7 +147,9 @@ _FIND_REQUEST: Statement[Request, Made] = Statement(
 
 _ADD_APP: Statement[_NewApp, bool] = Statement(
     name="add_app",
-    columns=APP | _REQUEST | {"key_id": "text", "public_key_pem": "text"},
+    columns=APP
+    | _REQUEST
+    | {"key_id": "text", "public_key_pem": "text", "key_fingerprint": "text"},
     keys_of=lambda new: [_request_of(new), ("code", new.business_code)],
     result=lambda row: bool(row.made),
     sql=_once(
@@ -150,8 +158,9 @@ _ADD_APP: Statement[_NewApp, bool] = Statement(
         columns=APP,
         more=""",
     first_key AS (
-        INSERT INTO app_key (key_id, app_id, public_key_pem, create_time)
-        SELECT key_id, app_id, public_key_pem, create_time FROM i JOIN made USING (app_id)
+        INSERT INTO app_key (key_id, app_id, public_key_pem, fingerprint, create_time)
+        SELECT key_id, app_id, public_key_pem, key_fingerprint, create_time
+        FROM i JOIN made USING (app_id)
     )""",
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mesh.db import Database
-from trade.model import App, Refund, Trade, Webhook, WebhookAttempt
+from trade.model import App, Refund, Trade
 from trade.store import kept
 from trade.store.columns import (
     REFUND,
@@ -16,6 +16,7 @@ from trade.store.columns import (
     webhook,
     webhook_attempt,
 )
+from trade.webhook import Webhook, WebhookAttempt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from mesh.db import Database, Row, Statement
+from mesh.records import extend
 from mesh.sql import Outcome, move, outcome
 from trade.model import FeePolicy, Order, Tool, Trade, Try
 from trade.states import PayState, TradeState
@@ -48,14 +49,12 @@ async def add_trade(db: Database, new: Trade, *, order: Order, tried: Try | None
 
     Returns False, and writes nothing, when one of the numbers was seen before.
     """
-    values = {field.name: getattr(new, field.name) for field in fields(Trade)}
-    request_id = tried.request_id if tried else ""
-    pay_fingerprint = tried.fingerprint if tried else b""
-    row = _NewTrade(
-        **values,
+    row = extend(
+        _NewTrade,
+        new,
         fingerprint=order.fingerprint,
-        request_id=request_id,
-        pay_fingerprint=pay_fingerprint,
+        request_id=tried.request_id if tried else "",
+        pay_fingerprint=tried.fingerprint if tried else b"",
     )
     return await db.ask(_ADD_TRADE, row)
 
@@ -81,21 +80,28 @@ async def move_trade(
         qr_code=after.qr_code,
         failure_reason=after.failure_reason,
         due_time=after.due_time,
+        tries=after.tries,
+        closing=after.closing,
         update_time=after.update_time,
         event=event,
         webhook_id=letter.webhook_id,
         webhook_type=letter.type,
         webhook_payload=letter.payload,
     )
-    return await db.ask(_MOVE_TRADE, moved)
+    if after.payment_no == seen.payment_no:
+        return await db.ask(_MOVE_TRADE, moved)
+    adopted = {name: getattr(moved, name) for name in _MovedTrade.__slots__} | {
+        name: getattr(after, name) for name in _ADOPTED
+    }
+    return await db.ask(_ADOPT_PAYMENT, _AdoptedTrade(**adopted))
 
 
 async def put_off_trade(db: Database, seen: Trade, *, due_time: datetime) -> bool:
-    """Look again at `due_time`; False when the try that was looked at is over."""
+    """Look again at `due_time`; False when the trade has changed since it was looked at."""
     later = _Later(
         app_id=seen.app_id,
         trade_no=seen.trade_no,
-        payment_no=seen.payment_no,
+        version=seen.version,
         tries=seen.tries + 1,
         due_time=due_time,
     )
@@ -121,6 +127,8 @@ class _MovedTrade:
     qr_code: str
     failure_reason: str
     due_time: datetime | None
+    tries: int
+    closing: bool
     update_time: datetime
     event: bytes
     webhook_id: str
@@ -129,10 +137,17 @@ class _MovedTrade:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _AdoptedTrade(_MovedTrade):
+    payment_no: str
+    pay_tool: Tool
+    fee_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Later:
     app_id: str
     trade_no: str
-    payment_no: str
+    version: int
     tries: int
     due_time: datetime
 
@@ -243,23 +258,42 @@ _MOVED: dict[str, Any] = {
     "qr_code": "text",
     "failure_reason": "text",
     "due_time": "timestamptz",
+    "tries": "integer",
+    "closing": "boolean",
     "update_time": "timestamptz",
+}
+_MOVE_COLUMNS = {
+    "trade_no": "text",
+    "app_id": "text",
+    "trace_no": "text",
+    "version": "bigint",
+    "event": "bytea",
+    **_MOVED,
+    **WEBHOOK_COLUMNS,
 }
 _MOVE_TRADE: Statement[_MovedTrade, bool] = Statement(
     name="move_trade",
-    columns={
-        "trade_no": "text",
-        "app_id": "text",
-        "trace_no": "text",
-        "version": "bigint",
-        "event": "bytea",
-        **_MOVED,
-        **WEBHOOK_COLUMNS,
-    },
+    columns=_MOVE_COLUMNS,
     keys_of=lambda moved: [moved.trade_no],
     weight_of=lambda moved: len(moved.event),
     result=lambda row: bool(row.moved),
     sql=move("trade", "trade_no", sets=[*_MOVED], extra={"posted": webhook_of("trade_no")}),
+)
+
+# A person has accepted a payment that is not the latest try: it is the trade's own from now on.
+_ADOPTED = {"payment_no": "text", "pay_tool": "text", "fee_minor": "bigint"}
+_ADOPT_PAYMENT: Statement[_AdoptedTrade, bool] = Statement(
+    name="adopt_payment",
+    columns=_MOVE_COLUMNS | _ADOPTED,
+    keys_of=lambda moved: [moved.trade_no],
+    weight_of=lambda moved: len(moved.event),
+    result=lambda row: bool(row.moved),
+    sql=move(
+        "trade",
+        "trade_no",
+        sets=[*_MOVED, *_ADOPTED],
+        extra={"posted": webhook_of("trade_no")},
+    ),
 )
 
 _PUT_OFF_TRADE: Statement[_Later, bool] = Statement(
@@ -267,7 +301,7 @@ _PUT_OFF_TRADE: Statement[_Later, bool] = Statement(
     columns={
         "app_id": "text",
         "trade_no": "text",
-        "payment_no": "text",
+        "version": "bigint",
         "tries": "integer",
         "due_time": "timestamptz",
     },
@@ -277,7 +311,7 @@ _PUT_OFF_TRADE: Statement[_Later, bool] = Statement(
     WITH i AS ({input}),
     held AS MATERIALIZED (
         SELECT i.ord FROM i JOIN trade t ON (t.trade_no, t.app_id) = (i.trade_no, i.app_id)
-        WHERE t.due_time IS NOT NULL AND t.payment_no = i.payment_no
+        WHERE t.due_time IS NOT NULL AND t.version = i.version
         ORDER BY t.trade_no FOR NO KEY UPDATE OF t
     ),
     moved AS (

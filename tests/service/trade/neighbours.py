@@ -16,7 +16,7 @@ import grpc
 from google.rpc import code_pb2
 
 from mesh.clock import real_now, to_timestamp
-from mesh.door import Crew
+from mesh.crew import Crew
 from mesh.errors import Declined
 from mesh.items import answered, each
 from tongbao.channel.v1 import channel_service_pb2, channel_service_pb2_grpc
@@ -60,6 +60,7 @@ class PaymentDouble(Traced, payment_service_pb2_grpc.PaymentServiceServicer):
         self.asked_refunds: list[payment_service_pb2.CreateRefundItem] = []
         self.payments: dict[str, Payment] = {}
         self.refunds: dict[str, Refund] = {}
+        self.asked_closes: list[payment_service_pb2.ClosePaymentItem] = []
         self._script: deque[Step] = deque()
         self.crew = Crew()
         self._silent: list[asyncio.Future[None]] = []
@@ -84,6 +85,16 @@ class PaymentDouble(Traced, payment_service_pb2_grpc.PaymentServiceServicer):
         ):
             yield pack
 
+    async def StreamCloses(self, requests, context):  # noqa: N802
+        async for pack in answered(
+            requests,
+            self._close,
+            pack=payment_service_pb2.StreamClosesResponse,
+            result=payment_service_pb2.ClosePaymentResult,
+            crew=self.crew,
+        ):
+            yield pack
+
     async def StreamRefunds(self, requests, context):  # noqa: N802
         async for pack in answered(
             requests,
@@ -98,6 +109,13 @@ class PaymentDouble(Traced, payment_service_pb2_grpc.PaymentServiceServicer):
         self.asked.append(item)
         payment = await self._treated(item, self.says(Payment.STATE_SUCCEEDED))
         return payment_service_pb2.CreatePaymentResult(payment=payment)
+
+    async def _close(self, item):
+        self.asked_closes.append(item)
+        order = item.payment
+        well = self.becomes(Payment.STATE_CLOSED)
+        payment = await self._treated(order, well)
+        return payment_service_pb2.ClosePaymentResult(payment=payment)
 
     async def _refund(self, item):
         self.asked_refunds.append(item)
@@ -119,6 +137,17 @@ class PaymentDouble(Traced, payment_service_pb2_grpc.PaymentServiceServicer):
     def says(self, state: int, **fields: Any) -> Step:
         """A step: it comes to this state, for good."""
         return lambda item: self.now(item, state=state, **fields)
+
+    def becomes(self, state: int, **fields: Any) -> Step:
+        """A step: if it is open it comes to this state, for good."""
+
+        def step(item: Any) -> Any:
+            known = self.payments.get(item.payment_no, payment_of(item))
+            if known.state in (Payment.STATE_CREATED, Payment.STATE_PROCESSING):
+                known = self.payments[item.payment_no] = change(known, state=state, **fields)
+            return known
+
+        return step
 
     def refuses(self, reason: str) -> Step:
         """A step: the item is refused."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -44,11 +45,15 @@ class Delivery:
 
 
 class Receiver:
-    """Answers 200; `then(500, 302)` are the statuses of the next answers."""
+    """Answers 200; `then(500, 302)` are the statuses of the next answers.
+
+    `hold(one, other)` lets the next deliveries wait for their answers until their gates open.
+    """
 
     def __init__(self) -> None:
         self.came: list[Delivery] = []
         self._script: deque[int] = deque()
+        self._gates: deque[asyncio.Event] = deque()
         self._port = free_port()
         self._runner = web.ServerRunner(web.Server(self._answer), shutdown_timeout=1)
 
@@ -68,9 +73,15 @@ class Receiver:
         """Answer the next deliveries so; afterwards 200 again."""
         self._script.extend(statuses)
 
+    def hold(self, *gates: asyncio.Event) -> None:
+        """Answer the next deliveries when their gates open."""
+        self._gates.extend(gates)
+
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.came.append(Delivery(request.path, headers, await request.read()))
+        if self._gates:
+            await self._gates.popleft().wait()
         status = self._script.popleft() if self._script else 200
         where = {"location": f"{self.url}/elsewhere"} if 300 <= status < 400 else {}
         return web.Response(status=status, headers=where)

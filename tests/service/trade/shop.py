@@ -21,7 +21,7 @@ from mesh.numbers import lease_numbers
 from mesh.serve import Runtime
 from mesh.tokens import Signer
 from mesh.wire import fingerprint
-from tests.service.trade.neighbours import Neighbours
+from tests.service.trade.neighbours import Neighbours, Payment
 from tests.services import App, Ground, Handle, info_of
 from tongbao.common.v1 import event_pb2, kinds_pb2, money_pb2, options_pb2
 from tongbao.ledger.v1 import events_pb2 as ledger_events
@@ -36,6 +36,7 @@ from trade.directory import Directory
 from trade.flow.create_refund import create_refund
 from trade.flow.pay_trade import Paid, pay_trade
 from trade.service import SERVICE
+from trade.watchers import Watchers
 from trade.wire import order_from_proto, try_from_proto
 
 QR, BALANCE = kinds_pb2.TOOL_QR_PAYER, kinds_pb2.TOOL_BALANCE
@@ -159,6 +160,16 @@ class Shop:
         assert answer.message.trade.state == Trade.STATE_PAID, answer
         return answer.message.trade
 
+    async def close(self, trade: Trade | str, **options: Any) -> Answer:
+        """CloseTrade."""
+        number = trade if isinstance(trade, str) else trade.trade_no
+        return await ask(self.stub.CloseTrade, pb.CloseTradeRequest(trade_no=number), **options)
+
+    async def waiting(self, world: World, qr_code: str = "pay://1") -> Trade:
+        """A collection whose payer has a code to scan."""
+        world.payment.then(world.payment.says(Payment.STATE_PROCESSING, qr_code=qr_code))
+        return (await self.pay()).message.trade
+
     async def trade(self, one: Trade | str) -> pb.GetTradeResponse:
         """The trade as it is now, with its latest try."""
         number = one if isinstance(one, str) else one.trade_no
@@ -217,9 +228,9 @@ class World:
         desks = []
         for _ in range(count):
             db = await self.stack.enter_async_context(Database(self.trade.dsn))
-            numbers = await lease_numbers(db, self.desk.clock)
-            desk = replace(self.desk, db=db, numbers=numbers, directory=Directory(db))
-            desks.append(desk)
+            own = {"db": db, "numbers": await lease_numbers(db, self.desk.clock)}
+            own |= {"directory": Directory(db), "watchers": Watchers(db, self.ground.nats.url())}
+            desks.append(replace(self.desk, **own))
         return desks
 
     async def tell(self, source: str, *events: Any) -> None:
@@ -273,7 +284,9 @@ class World:
         known = App(made.app.app_id, signer, app.pem)
         return Shop(self.trade, known, code, made.webhook_secret)
 
-    async def product(self, shop: Shop, kind: int, tools: list[int]) -> str:
+    async def product(
+        self, shop: Shop, kind: int, tools: list[int], *, expiry_seconds: int = EXPIRY_SECONDS
+    ) -> str:
         code = f"P{serial()}"
         await self.ops.CreateProduct(
             ops.CreateProductRequest(
@@ -282,7 +295,7 @@ class World:
                 type=kind,
                 name="a product",
                 tools=tools,
-                expiry_seconds=EXPIRY_SECONDS,
+                expiry_seconds=expiry_seconds,
                 app_ids=[shop.app.app_id],
             )
         )
@@ -312,7 +325,9 @@ class World:
 
 
 @asynccontextmanager
-async def running(ground: Ground, *, egress_allow_private: bool = True) -> AsyncIterator[World]:
+async def running(
+    ground: Ground, *, egress_allow_private: bool = True, **settings: Any
+) -> AsyncIterator[World]:
     """The service in this process, its neighbours on their sockets."""
     desks: list[Desk] = []
 
@@ -324,7 +339,7 @@ async def running(ground: Ground, *, egress_allow_private: bool = True) -> Async
 
     service = replace(SERVICE, opens=opens)
     async with (
-        ground.run(service, egress_allow_private=egress_allow_private) as trade,
+        ground.run(service, egress_allow_private=egress_allow_private, **settings) as trade,
         Neighbours(trade.settings.socket_dir) as neighbours,
         AsyncExitStack() as stack,
     ):
@@ -339,11 +354,13 @@ def calling(shop: Shop, *, seconds: float = 20.0) -> Iterator[None]:
         yield
 
 
-async def pay_at(desk: Desk, shop: Shop, request: pb.PayTradeRequest) -> Paid:
+async def pay_at(
+    desk: Desk, shop: Shop, request: pb.PayTradeRequest, *, seconds: float = 20.0
+) -> Paid:
     """PayTrade at one replica."""
     is_new = request.WhichOneof("target") == "new_trade"
     order = order_from_proto(request.new_trade) if is_new else None
-    with calling(shop):
+    with calling(shop, seconds=seconds):
         return await pay_trade(
             desk, try_from_proto(request), trade_no=request.trade_no, order=order
         )

@@ -12,6 +12,7 @@ from tests.service.trade.shop import Shop, Trade, View, World, money
 from tests.service.trade.test_fee import paid_trade
 from tongbao.payment.v1.events_pb2 import PaymentFailed, PaymentReviewed, PaymentSucceeded
 from tongbao.trade.v1.events_pb2 import TradePaid, TradeReviewed
+from trade.after import after_payment, after_voucher
 from trade.model import PaymentView, TradeType
 from trade.states import PayState, TradeState
 
@@ -36,15 +37,18 @@ OWN = [
     ((PAID, SUCCEEDED),                   PayState.REVIEW, (REVIEW, PayState.REVIEW)),
     ((CLOSED, FAILED),                    SUCCEEDED,      (REVIEW, SUCCEEDED)),
     ((CLOSED, FAILED),                    PayState.REVIEW, (REVIEW, PayState.REVIEW)),
-    ((REVIEW, PROCESSING),                SUCCEEDED,      (REVIEW, SUCCEEDED)),
-    ((REVIEW, PayState.REVIEW),           SUCCEEDED,      (REVIEW, SUCCEEDED)),
+    ((REVIEW, PROCESSING),                SUCCEEDED,      (PAID, SUCCEEDED)),
+    ((REVIEW, PROCESSING),                FAILED,         (CLOSED, FAILED)),
+    ((REVIEW, PayState.REVIEW),           SUCCEEDED,      (PAID, SUCCEEDED)),
+    ((REVIEW, PayState.REVIEW),           PayState.CLOSED, (CLOSED, PayState.CLOSED)),
 ]  # fmt: skip
 
 
 def trade_of(world: World, state: TradeState, pay_state: PayState, **fields):
     """A trade that stands so, at version 5 of its payment."""
     one = paid_trade(world.desk, amount_minor=1000, fee_minor=6, policy="return")
-    due_time = NOW + timedelta(seconds=5) if pay_state is PROCESSING else None
+    due_time = one.expire_time if state is PAYING else None
+    due_time = NOW + timedelta(seconds=5) if pay_state is PROCESSING else due_time
     wanted = {"state": state, "pay_state": pay_state, "pay_version": 5, "due_time": due_time,
               "update_time": NOW - timedelta(seconds=1)}  # fmt: skip
     return replace(one, **(wanted | fields))
@@ -57,13 +61,13 @@ def says(state: PayState, payment_no: str, *, version: int = 6, **fields) -> Pay
 
 @pytest.mark.parametrize(("before", "told", "after"), OWN)
 def test_what_its_own_payment_says_moves_a_trade(shared_world: World, before, told, after):
-    """One version up, due only while the payment is open."""
+    """One version up; due while the payment is open, or when the trade expires."""
     trade = trade_of(shared_world, *before)
-    moved = trade.after_payment(says(told, trade.payment_no), now=NOW)
+    moved = after_payment(trade, says(told, trade.payment_no), now=NOW)
     assert (moved.state, moved.pay_state) == after
     assert (moved.version, moved.pay_version) == (trade.version + 1, 6)
     assert moved.update_time == NOW
-    assert moved.due_time is None
+    assert moved.due_time == (trade.expire_time if moved.state is PAYING else None)
 
 
 @pytest.mark.parametrize("told", list(PayState)[1:])
@@ -73,23 +77,23 @@ def test_what_is_not_newer_changes_nothing(shared_world: World, told, version):
     for state, pay_state in [(PAYING, PROCESSING), (PAID, SUCCEEDED), (REVIEW, FAILED)]:
         trade = trade_of(shared_world, state, pay_state)
         view = says(told, trade.payment_no, version=version)
-        assert trade.after_payment(view, now=NOW) is trade
+        assert after_payment(trade, view, now=NOW) is trade
 
 
 def test_processing_takes_nothing_back(shared_world: World):
     """A payment that was known to be over is not open again, whatever its version."""
     for pay_state in (SUCCEEDED, FAILED, PayState.CLOSED, PayState.REVIEW):
         trade = trade_of(shared_world, PAYING, pay_state)
-        assert trade.after_payment(says(PROCESSING, trade.payment_no), now=NOW) is trade
+        assert after_payment(trade, says(PROCESSING, trade.payment_no), now=NOW) is trade
 
 
 def test_a_code_to_scan_comes_later_and_stays(shared_world: World):
     """The trade stays open and due; an answer without a code does not take it away."""
     trade = trade_of(shared_world, PAYING, PROCESSING)
-    coded = trade.after_payment(says(PROCESSING, trade.payment_no, qr_code="pay://1"), now=NOW)
+    coded = after_payment(trade, says(PROCESSING, trade.payment_no, qr_code="pay://1"), now=NOW)
     assert (coded.qr_code, coded.version) == ("pay://1", trade.version + 1)
     assert coded.due_time == trade.due_time
-    silent = coded.after_payment(says(PROCESSING, trade.payment_no, version=7), now=NOW)
+    silent = after_payment(coded, says(PROCESSING, trade.payment_no, version=7), now=NOW)
     assert silent is coded
 
 
@@ -99,7 +103,8 @@ STRANGERS = [
     ((PAYING, FAILED),        SUCCEEDED,         REVIEW),
     ((PAYING, PROCESSING),    PayState.REVIEW,   REVIEW),
     ((PAID, SUCCEEDED),       SUCCEEDED,         REVIEW),
-    ((PAID, SUCCEEDED),       PayState.REVIEW,   REVIEW),
+    ((PAID, SUCCEEDED),       PayState.REVIEW,   None),
+    ((CLOSED, FAILED),        PayState.REVIEW,   REVIEW),
     ((CLOSED, FAILED),        SUCCEEDED,         REVIEW),
     ((PAYING, PROCESSING),    FAILED,            None),
     ((PAYING, PROCESSING),    PROCESSING,        None),
@@ -115,13 +120,13 @@ def test_another_payment_that_charged_the_payer_is_noticed(
 ):
     """REVIEW, and how its own payment stands is kept: an open one stays due."""
     trade = trade_of(shared_world, *before)
-    moved = trade.after_payment(says(told, "20261122PY0000000000000000"), now=NOW)
+    moved = after_payment(trade, says(told, "20261122PY0000000000000000"), now=NOW)
     if after is None:
         assert moved is trade
         return
     assert moved.state is after
     assert (moved.payment_no, moved.pay_state) == (trade.payment_no, trade.pay_state)
-    assert moved.due_time == trade.due_time
+    assert moved.due_time == (trade.due_time if trade.is_open else None)
 
 
 VOUCHERS = [
@@ -138,7 +143,7 @@ VOUCHERS = [
 def test_a_recharge_is_paid_when_it_is_booked(shared_world: World, before, after):
     """Once, and never out of REVIEW."""
     trade = trade_of(shared_world, *before, type=TradeType.RECHARGE)
-    moved = trade.after_voucher(trade.payment_no, now=NOW)
+    moved = after_voucher(trade, trade.payment_no, now=NOW)
     if after is None:
         assert moved is trade
     else:
@@ -149,7 +154,7 @@ def test_a_recharge_is_paid_when_it_is_booked(shared_world: World, before, after
 def test_a_recharge_that_is_charged_stays_due_until_it_is_booked(shared_world: World):
     """PAYING with a payment that SUCCEEDED: somebody has to look again."""
     trade = trade_of(shared_world, PAYING, PROCESSING, type=TradeType.RECHARGE)
-    charged = trade.after_payment(says(SUCCEEDED, trade.payment_no), now=NOW)
+    charged = after_payment(trade, says(SUCCEEDED, trade.payment_no), now=NOW)
     assert (charged.state, charged.pay_state) == (PAYING, SUCCEEDED)
     assert charged.due_time == trade.due_time
     assert charged.is_open
@@ -158,7 +163,7 @@ def test_a_recharge_that_is_charged_stays_due_until_it_is_booked(shared_world: W
 def test_a_voucher_of_another_payment_is_noticed(shared_world: World):
     """A recharge that was booked twice goes to REVIEW."""
     trade = trade_of(shared_world, PAID, SUCCEEDED, type=TradeType.RECHARGE)
-    assert trade.after_voucher("20261122PY0000000000000000", now=NOW).state is REVIEW
+    assert after_voucher(trade, "20261122PY0000000000000000", now=NOW).state is REVIEW
 
 
 async def open_try(world: World, shop: Shop, order=None):
@@ -184,14 +189,55 @@ async def test_events_of_payment_move_the_trade(world: World, shop: Shop):
 
 
 async def test_a_late_success_of_an_earlier_try_is_noticed(world: World, shop: Shop):
-    """The trade was paid by its second try; the first one charged the payer after all."""
+    """The trade was paid by its second try; the first one's money is payment's to give back."""
     world.payment.then(world.payment.says(Payment.STATE_FAILED))
     first = (await shop.pay()).message
     paid = (await shop.pay(first.trade)).message.trade
     late = change(world.payment.payments[first.payment.payment_no], state=Payment.STATE_REVIEW)
     await world.tell("payment", PaymentReviewed(payment=late))
     now = (await shop.trade(paid)).trade
-    assert (now.state, now.payment_no) == (Trade.STATE_REVIEW, paid.payment_no)
+    assert (now.state, now.payment_no) == (Trade.STATE_PAID, paid.payment_no)
+
+
+# A person has decided about another payment than the latest try.
+DECIDED = [
+    # the trade is…           the other one is    …and then it is          and its payment
+    ((REVIEW, FAILED),        SUCCEEDED,          PAID,                    "other"),
+    ((REVIEW, PROCESSING),    SUCCEEDED,          PAID,                    "other"),
+    ((REVIEW, FAILED),        PayState.CLOSED,    CLOSED,                  "own"),
+    ((REVIEW, SUCCEEDED),     PayState.CLOSED,    PAID,                    "own"),
+    ((REVIEW, PROCESSING),    PayState.CLOSED,    REVIEW,                  "own"),
+    ((PAID, SUCCEEDED),       PayState.CLOSED,    PAID,                    "own"),
+    ((CLOSED, FAILED),        SUCCEEDED,          REVIEW,                  "own"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "told", "after", "whose"), DECIDED)
+def test_what_was_decided_about_another_payment_ends_the_doubt(
+    shared_world: World, before, told, after, whose
+):
+    """Accepted it is the trade's own, with its fee; given back the trade is what it was."""
+    trade = trade_of(shared_world, *before)
+    other = "20261122PY0000000000000000"
+    view = replace(says(told, other), review_kind="LATE_SUCCESS", fee_minor=7)
+    moved = after_payment(trade, view, now=NOW)
+    assert moved.state is after
+    assert moved.payment_no == (other if whose == "other" else trade.payment_no)
+    assert moved.fee_minor == (7 if whose == "other" else trade.fee_minor)
+
+
+async def test_an_accepted_payment_leads_a_closed_trade_to_paid(world: World, shop: Shop):
+    """Its words may come at once: the doubt and its end."""
+    world.payment.then(world.payment.says(Payment.STATE_FAILED))
+    first = (await shop.pay()).message
+    await shop.close(first.trade)
+    accepted = change(
+        world.payment.payments[first.payment.payment_no],
+        state=Payment.STATE_SUCCEEDED,
+        review_kind="LATE_SUCCESS",
+    )
+    await world.tell("payment", PaymentSucceeded(payment=accepted))
+    assert (await shop.trade(first.trade)).trade.state == Trade.STATE_PAID
 
 
 async def test_a_move_to_review_has_an_event_and_no_webhook(fresh: World, receiver):

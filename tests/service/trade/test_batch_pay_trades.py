@@ -92,15 +92,18 @@ async def test_the_same_item_twice_in_one_call_is_done_once(world: World, shop: 
     assert [one.payment_no for one in world.payment.asked].count(number) == 1
 
 
-async def test_a_malformed_item_makes_the_call_malformed(shop: Shop):
-    """Nothing of it is done."""
+async def test_a_malformed_item_is_answered_so_and_its_neighbours_go_on(shop: Shop):
+    """Only a call without items, or with too many, is malformed as a whole."""
     good = shop.payment()
     items = [good, pb.PayTradeRequest(request_id=f"try-{serial()}")]
     request = pb.BatchPayTradesRequest(items=items)
-    assert await reason(shop.stub.BatchPayTrades(request)) == "INVALID_FIELDS"
-    wanted = pb.GetTradeRequest(order_no=good.new_trade.order_no)
-    assert await reason(shop.stub.GetTrade(wanted)) == "TRADE_NOT_FOUND"
+    one, other = (await shop.stub.BatchPayTrades(request)).results
+    assert one.response.trade.order_no == good.new_trade.order_no
+    assert other.status.reason == "INVALID_FIELDS"
+    assert "target" in other.status.message
     assert await reason(shop.stub.BatchPayTrades(pb.BatchPayTradesRequest())) == "INVALID_FIELDS"
+    many = pb.BatchPayTradesRequest(items=[good] * 513)
+    assert await reason(shop.stub.BatchPayTrades(many)) == "INVALID_FIELDS"
 
 
 async def test_near_the_deadline_the_items_that_wait_are_processing(world: World, shop: Shop):

@@ -58,15 +58,15 @@ async def test_it_forgets_everything_before_it_grows_without_end(
     monkeypatch.setattr(module, "_REMEMBERED_MAX", 2)
     directory = Directory(world.desk.db)
     app_id = shop.app.app_id
-    await directory.app(app_id)
     await directory.app_of(shop.code)
     await directory.product(app_id, shop.collect)
-    before = runs(world, "find_app")
-    await directory.app(app_id)
-    assert runs(world, "find_app") == before + 1
+    await directory.merchant(app_id, shop.merchant_id)
+    before = runs(world, "find_app_of")
+    await directory.app_of(shop.code)
+    assert runs(world, "find_app_of") == before + 1
 
 
-async def test_a_new_key_signs_soon_and_an_inactive_one_soon_no_more(
+async def test_a_new_key_signs_soon_and_a_retired_one_soon_no_more(
     world: World, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ):
     """Rotation: two keys for a while, then the new one alone."""
@@ -75,7 +75,8 @@ async def test_a_new_key_signs_soon_and_an_inactive_one_soon_no_more(
     old = await directory.keys_of(app_id)
     new = world.ground.app(app_id)
     world.trade.rows(
-        "INSERT INTO app_key (key_id, app_id, public_key_pem) VALUES (%(id)s, %(app)s, %(pem)s)",
+        "INSERT INTO app_key (key_id, app_id, public_key_pem, fingerprint)"
+        " VALUES (%(id)s, %(app)s, %(pem)s, %(id)s)",
         id=f"key_{serial()}",
         app=app_id,
         pem=new.pem,
@@ -85,7 +86,8 @@ async def test_a_new_key_signs_soon_and_an_inactive_one_soon_no_more(
         return len(await directory.keys_of(app_id)) == 2
 
     await eventually(both)
-    off = "UPDATE app_key SET active = false WHERE app_id = %(app)s AND public_key_pem <> %(pem)s"
+    off = """UPDATE app_key SET retire_time = now()
+             WHERE app_id = %(app)s AND public_key_pem <> %(pem)s"""
     world.trade.rows(off, app=app_id, pem=new.pem)
 
     async def new_one():
@@ -100,7 +102,8 @@ async def test_an_app_may_sign_with_either_of_two_keys(world: World, shop: Shop)
     """At the door, with both tokens."""
     new = world.ground.app(shop.app.app_id)
     world.trade.rows(
-        "INSERT INTO app_key (key_id, app_id, public_key_pem) VALUES (%(id)s, %(app)s, %(pem)s)",
+        "INSERT INTO app_key (key_id, app_id, public_key_pem, fingerprint)"
+        " VALUES (%(id)s, %(app)s, %(pem)s, %(id)s)",
         id=f"key_{serial()}",
         app=shop.app.app_id,
         pem=new.pem,

@@ -84,6 +84,7 @@ def paid_trade(desk: Desk, *, amount_minor: int, fee_minor: int, policy: FeePoli
         expire_time=now,
         due_time=None,
         tries=0,
+        closing=False,
         create_time=now,
         update_time=now,
     )

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from tests.service.trade.neighbours import Payment, change
 from tests.service.trade.neighbours import Refund as Told
-from tests.service.trade.shop import Refund, Shop, Trade, View, World, money
+from tests.service.trade.shop import COLLECT, QR, Refund, Shop, Trade, View, World, money
 from tests.waiting import eventually
 from trade.flow.apply_payment import apply_payment
 from trade.model import INQUIRY, Tool
@@ -133,6 +133,7 @@ async def test_an_open_payment_is_asked_for_along_the_ladder(fresh: World):
     """5 s, 10 s, … hourly; while it is open nothing of the trade changes."""
     assert list(INQUIRY) == RUNGS[: len(INQUIRY)]
     shop = await fresh.shop()
+    shop.collect = await fresh.product(shop, COLLECT, [QR], expiry_seconds=7 * 86_400)
     fresh.payment.then(fresh.payment.says(Payment.STATE_PROCESSING, qr_code="pay://1"))
     trade = (await shop.pay()).message.trade
     number = trade.trade_no
