@@ -24,11 +24,15 @@ class Event(StrEnum):
 
 
 # A payment under review moves nothing: the money may have been taken, so it goes on counting.
+# What a person makes of it may undo what was said before: a payment that was closed and is
+# accepted counts after all, one that had succeeded and was given back does not.
 DECISION = Machine(
     "decision",
     State.RESERVED,
     [
         (State.RESERVED, Event.SUCCEEDED, State.CONFIRMED),
         (State.RESERVED, Event.FAILED,    State.RELEASED),
+        (State.RELEASED, Event.SUCCEEDED, State.CONFIRMED),
+        (State.CONFIRMED, Event.FAILED,   State.RELEASED),
     ],
 )  # fmt: skip

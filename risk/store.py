@@ -12,10 +12,14 @@ from risk.states import State
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What became of an evaluation, and the decision that its payment number stands for."""
+    """What became of an evaluation, and the decision that its payment number stands for.
+
+    `is_idle` says that this decision reserved nothing and never will.
+    """
 
     outcome: Outcome
     decision: Decision
+    is_idle: bool
 
 
 async def decide(db: Database, evaluation: Evaluation) -> Kept:
@@ -26,12 +30,17 @@ async def decide(db: Database, evaluation: Evaluation) -> Kept:
     return await db.ask(_DECIDE, evaluation)
 
 
-async def end_reservation(db: Database, *, app_id: str, payment_no: str, state: State) -> bool:
-    """Move the decision from RESERVED to `state`; False when it is not RESERVED.
+async def end_reservation(
+    db: Database, *, app_id: str, payment_no: str, state: State, resolved: bool
+) -> bool:
+    """Move the decision from RESERVED to `state`; False when it does not move.
 
-    RELEASED gives the amount back to the limit it came from, in the same statement.
+    With `resolved`, when a person has decided about a payment under review, it moves there
+    from the other end too. RELEASED gives the amount back to the limit it came from, and
+    CONFIRMED takes it again from there, in the same statement; money that has moved may
+    exceed a limit.
     """
-    end = _End(app_id=app_id, payment_no=payment_no, state=state)
+    end = _End(app_id=app_id, payment_no=payment_no, state=state, resolved=resolved)
     return await db.ask(_END_RESERVATION, end)
 
 
@@ -58,6 +67,7 @@ class _End:
     app_id: str
     payment_no: str
     state: State
+    resolved: bool
 
 
 def _keys_of(evaluation: Evaluation) -> list[tuple[str, ...]]:
@@ -71,7 +81,7 @@ def _keys_of(evaluation: Evaluation) -> list[tuple[str, ...]]:
 
 def _kept(row: Row) -> Kept:
     decision = Decision(verdict=Verdict(row.decision), cause=Cause(row.cause))
-    return Kept(outcome=Outcome(row.outcome), decision=decision)
+    return Kept(outcome=Outcome(row.outcome), decision=decision, is_idle=row.state == State.NONE)
 
 
 def _entry(row: Row) -> Entry:
@@ -151,9 +161,9 @@ _DECIDE: Statement[Evaluation, Kept] = Statement(
             CASE j.cause WHEN '' THEN '{Verdict.PASS}' ELSE '{Verdict.BLOCK}' END, j.cause,
             CASE WHEN j.held THEN '{State.RESERVED}' ELSE '{State.NONE}' END
         FROM i JOIN judged j USING (ord) ORDER BY i.payment_no
-        RETURNING payment_no, decision, cause
+        RETURNING payment_no, decision, cause, state
     )
-    SELECT i.ord, coalesce(w.decision, s.decision) AS decision,
+    SELECT i.ord, w.state, coalesce(w.decision, s.decision) AS decision,
            coalesce(w.cause, s.cause) AS cause,
            CASE WHEN w.payment_no IS NOT NULL THEN '{Outcome.DONE}'
                 WHEN s.same THEN '{Outcome.REPLAY}' ELSE '{Outcome.REUSED}' END AS outcome
@@ -165,25 +175,29 @@ _DECIDE: Statement[Evaluation, Kept] = Statement(
 # limits only, and keys that nobody else has yet: the two cannot wait for each other.
 _END_RESERVATION: Statement[_End, bool] = Statement(
     name="end_reservation",
-    columns={"app_id": "text", "payment_no": "text", "state": "text"},
+    columns={"app_id": "text", "payment_no": "text", "state": "text", "resolved": "boolean"},
     keys_of=lambda end: [end.payment_no],
     result=lambda row: bool(row.moved),
     sql=f"""
     WITH i AS ({{input}}),
     held AS MATERIALIZED (
-        SELECT i.ord FROM i JOIN decision d ON (d.payment_no, d.app_id) = (i.payment_no, i.app_id)
-        WHERE d.state = '{State.RESERVED}' ORDER BY d.payment_no FOR NO KEY UPDATE OF d
+        SELECT i.ord, d.state AS was
+        FROM i JOIN decision d ON (d.payment_no, d.app_id) = (i.payment_no, i.app_id)
+        WHERE d.state = '{State.RESERVED}'
+           OR i.resolved AND d.state NOT IN ('{State.NONE}', i.state)
+        ORDER BY d.payment_no FOR NO KEY UPDATE OF d
     ),
     moved AS (
         UPDATE decision d
         SET state = i.state, version = d.version + 1, update_time = business_now()
         FROM i JOIN held USING (ord) WHERE d.payment_no = i.payment_no
-        RETURNING i.ord, i.state, d.app_id, d.user_no, d.currency_code, d.business_date,
-                  d.amount_minor
+        RETURNING i.ord, i.state, held.was, d.app_id, d.user_no, d.currency_code,
+                  d.business_date, d.amount_minor
     ),
     freed AS (
-        SELECT {_USER_DAY}, sum(amount_minor)::bigint AS freed_minor
-        FROM moved WHERE state = '{State.RELEASED}' GROUP BY {_USER_DAY}
+        SELECT {_USER_DAY}, sum(CASE state WHEN '{State.RELEASED}' THEN amount_minor
+                                    ELSE -amount_minor END)::bigint AS freed_minor
+        FROM moved WHERE '{State.RELEASED}' IN (state, was) GROUP BY {_USER_DAY}
     ),
     locked AS MATERIALIZED (
         SELECT {_USER_DAY}, f.freed_minor FROM limit_use u JOIN freed f USING ({_USER_DAY})

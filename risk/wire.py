@@ -7,9 +7,11 @@ from datetime import date
 from mesh.clock import to_timestamp
 from mesh.money import known
 from mesh.wire import fingerprint, malformed, money
-from risk.model import Decision, Entry, Evaluation
+from risk.model import Decision, Entry, Evaluation, Verdict
 from tongbao.common.v1 import money_pb2, trace_pb2
 from tongbao.risk.v1 import risk_service_pb2 as pb
+
+_VERDICTS = {verdict: pb.Decision.Value(f"DECISION_{verdict.name}") for verdict in Verdict}
 
 
 def evaluation_from_proto(item: pb.EvaluateItem, *, business_date: date) -> Evaluation:
@@ -30,8 +32,7 @@ def evaluation_from_proto(item: pb.EvaluateItem, *, business_date: date) -> Eval
 
 def decision_to_proto(decision: Decision) -> pb.EvaluateResult:
     """Return the result that says `decision`."""
-    verdict = pb.Decision.Value(f"DECISION_{decision.verdict.name}")
-    return pb.EvaluateResult(decision=verdict, cause=decision.cause)
+    return pb.EvaluateResult(decision=_VERDICTS[decision.verdict], cause=decision.cause)
 
 
 def entry_to_trace(entry: Entry) -> trace_pb2.TraceEntry:

@@ -9,8 +9,11 @@ from settlement.model import ClearingItem, Entry, Kind
 from settlement.states import State
 
 
-async def add_item(db: Database, item: ClearingItem) -> bool:
-    """Write the item; False when its source has one."""
+async def put_item(db: Database, item: ClearingItem, *, state: State, version: int) -> bool:
+    """Write the item as it is at the source's `version`; False when what is there is newer.
+
+    Of an item that is there only the state changes: its amounts are those of the source.
+    """
     new = _New(
         source_no=item.source_no,
         kind=item.kind,
@@ -23,8 +26,10 @@ async def add_item(db: Database, item: ClearingItem) -> bool:
         fee_minor=item.fee_minor,
         cost_minor=item.cost_minor,
         net_minor=item.net_minor,
+        state=state,
+        source_version=version,
     )
-    return await db.ask(_ADD_ITEM, new)
+    return await db.ask(_PUT_ITEM, new)
 
 
 async def list_items(db: Database, *, app_id: str, trace_no: str) -> list[Entry]:
@@ -46,6 +51,8 @@ class _New:
     fee_minor: int
     cost_minor: int
     net_minor: int
+    state: State
+    source_version: int
 
 
 def _entry(row: Row) -> Entry:
@@ -65,10 +72,11 @@ def _entry(row: Row) -> Entry:
 
 
 _OWNED = """source_no, kind, app_id, trace_no, trade_no, merchant_id, currency_code, gross_minor,
-    fee_minor, cost_minor, net_minor"""
+    fee_minor, cost_minor, net_minor, state, source_version"""
 
-_ADD_ITEM: Statement[_New, bool] = Statement(
-    name="add_item",
+# Words about one source may come in any order: the newest says where its item is.
+_PUT_ITEM: Statement[_New, bool] = Statement(
+    name="put_item",
     columns={
         "source_no": "text",
         "kind": "text",
@@ -81,15 +89,21 @@ _ADD_ITEM: Statement[_New, bool] = Statement(
         "fee_minor": "bigint",
         "cost_minor": "bigint",
         "net_minor": "bigint",
+        "state": "text",
+        "source_version": "bigint",
     },
     keys_of=lambda new: [new.source_no],
     result=lambda row: bool(row.added),
     sql=f"""
     WITH i AS ({{input}}),
     added AS (
-        INSERT INTO clearing_item ({_OWNED}, state)
-        SELECT {_OWNED}, '{State.PENDING}' FROM i ORDER BY source_no
-        ON CONFLICT DO NOTHING RETURNING source_no
+        INSERT INTO clearing_item AS c ({_OWNED})
+        SELECT {_OWNED} FROM i ORDER BY source_no
+        ON CONFLICT (source_no) DO UPDATE
+        SET state = excluded.state, source_version = excluded.source_version,
+            version = c.version + 1, update_time = business_now()
+        WHERE c.source_version < excluded.source_version AND c.app_id = excluded.app_id
+        RETURNING source_no
     )
     SELECT i.ord, added.source_no IS NOT NULL AS added FROM i LEFT JOIN added USING (source_no)
     """,

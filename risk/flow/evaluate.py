@@ -24,4 +24,6 @@ async def evaluate(desk: Desk, evaluation: Evaluation) -> Decision:
         kept = await store.decide(desk.db, evaluation)
     if kept.outcome is Outcome.REUSED:
         raise reused(field="payment_no", number=evaluation.payment_no)
+    if kept.is_idle:
+        desk.note_idle(evaluation.payment_no)
     return kept.decision

@@ -13,7 +13,8 @@ CREATE TABLE clearing_item (
     fee_minor     bigint           NOT NULL CHECK (fee_minor BETWEEN 0 AND gross_minor),
     cost_minor    bigint           NOT NULL CHECK (cost_minor >= 0),
     net_minor     bigint           NOT NULL CHECK (net_minor = gross_minor - fee_minor),
-    state         text             NOT NULL CHECK (state = 'pending'),
+    state         text             NOT NULL CHECK (state IN ('pending', 'held', 'cancelled')),
+    source_version bigint          NOT NULL,  -- Of the payment or refund, as it said so.
     version       bigint           NOT NULL DEFAULT 1,
     create_time   timestamptz      NOT NULL DEFAULT business_now(),
     update_time   timestamptz      NOT NULL DEFAULT business_now(),

@@ -122,7 +122,7 @@ async def test_a_crash_between_effect_and_acknowledgement_does_no_harm(ground):
     async with ground.spawn("risk") as risk:
         async with holding(risk.dsn, "LOCK inbox IN EXCLUSIVE MODE"):
             batch = await ground.tell("payment", PaymentFailed(payment=ended(item)))
-            await risk.blocked(1)
+            await risk.blocked(1, what="INSERT INTO inbox")
             assert used(risk) == [40]
             risk.process.send(signal.SIGKILL)
             await risk.process.wait(within=10)
@@ -141,3 +141,18 @@ async def test_the_database_refuses_a_move_that_is_not_in_the_table(risk, reserv
         risk.rows("UPDATE decision SET state = 'reserved'")
     with pytest.raises(psycopg.errors.CheckViolation):
         risk.rows("UPDATE limit_use SET used_minor = -1")
+
+
+async def test_what_a_person_decides_moves_it_from_the_other_end(ground, risk, reserved):
+    """Closed and accepted: it counts again. Succeeded and given back: it does not any more."""
+    late, back = ended(reserved), ended(reserved)
+    for one in (late, back):
+        one.review_kind = "LATE_SUCCESS"
+    for event, state, taken in (
+        (PaymentFailed(payment=ended(reserved)), "released", 0),
+        (PaymentSucceeded(payment=late), "confirmed", 60),
+        (PaymentSucceeded(payment=late), "confirmed", 60),
+        (PaymentFailed(payment=back), "released", 0),
+    ):
+        await risk.applied(await ground.tell("payment", event))
+        assert (state_of(risk, reserved), used(risk)) == (state, [taken])

@@ -7,7 +7,14 @@ import pytest
 
 from tests.services import holding
 from tongbao.common.v1 import kinds_pb2, money_pb2
-from tongbao.payment.v1.events_pb2 import PaymentFailed
+from tongbao.payment.v1 import payment_pb2
+from tongbao.payment.v1.events_pb2 import (
+    PaymentFailed,
+    PaymentReviewed,
+    PaymentSucceeded,
+    RefundFailed,
+    RefundReviewed,
+)
 
 ALL = """SELECT kind, app_id, trace_no, trade_no, merchant_id, currency_code, gross_minor,
                 fee_minor, cost_minor, net_minor, state FROM clearing_item"""
@@ -53,7 +60,8 @@ async def test_a_later_version_of_the_same_success_changes_nothing(ground, settl
     second = paid(payment_no=first.payment.payment_no, version=7, fee_minor=99)
     for event in (first, second):
         await settlement.applied(await ground.tell("payment", event))
-    assert settlement.rows("SELECT fee_minor, version FROM clearing_item") == [(60, 1)]
+    rows = settlement.rows("SELECT fee_minor, state, source_version FROM clearing_item")
+    assert rows == [(60, "pending", 7)]
     assert settlement.dead_letters() == []
 
 
@@ -73,7 +81,7 @@ async def test_many_events_of_many_tenants_are_cleared_in_few_statements(
     events = [paid(app_id=f"app{n % 5}") for n in range(300)]
     await settlement.applied(await ground.tell("payment", *events))
     assert items() == sorted(event.payment.payment_no for event in events)
-    sizes = settlement.runtime.db.sizes()["add_item"]
+    sizes = settlement.runtime.db.sizes()["put_item"]
     assert sum(sizes.values()) < 20, sizes
 
 
@@ -112,7 +120,7 @@ async def test_a_crash_between_effect_and_acknowledgement_does_no_harm(ground, p
     async with ground.spawn("settlement") as settlement:
         async with holding(settlement.dsn, "LOCK inbox IN EXCLUSIVE MODE"):
             batch = await ground.tell("payment", event)
-            await settlement.blocked(1)
+            await settlement.blocked(1, what="INSERT INTO inbox")
             assert settlement.rows(count) == [(1,)]
             settlement.process.send(signal.SIGKILL)
             await settlement.process.wait(within=10)
@@ -149,3 +157,42 @@ async def test_currencies_stay_apart(ground, settlement, paid):
     await settlement.applied(await ground.tell("payment", paid(amount=yen, fee_minor=3), paid()))
     sql = "SELECT currency_code, net_minor FROM clearing_item ORDER BY currency_code"
     assert settlement.rows(sql) == [("CNY", 9_940), ("JPY", 497)]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+async def test_a_success_that_is_taken_back_is_held(ground, settlement, paid, order):
+    """Whichever word comes first, the newer one says where the item is."""
+    success = paid()
+    reviewed = payment_pb2.Payment()
+    reviewed.CopyFrom(success.payment)
+    reviewed.version, reviewed.review_kind = 4, "CHANNEL_REVERSED"
+    events = [success, PaymentReviewed(payment=reviewed)]
+    for place in order:
+        await settlement.applied(await ground.tell("payment", events[place]))
+    assert settlement.rows("SELECT state, gross_minor FROM clearing_item") == [("held", 10_000)]
+
+    ended = payment_pb2.Payment()
+    ended.CopyFrom(reviewed)
+    ended.version = 5
+    await settlement.applied(await ground.tell("payment", PaymentFailed(payment=ended)))
+    assert settlement.rows("SELECT state FROM clearing_item") == [("cancelled",)]
+
+
+async def test_money_in_doubt_that_never_was_a_success_gets_no_item(ground, settlement, paid):
+    """Suspense is nobody's; once it is accepted it is cleared as any success."""
+    told = paid().payment
+    told.version, told.review_kind = 4, "LATE_SUCCESS"
+    await settlement.applied(await ground.tell("payment", PaymentReviewed(payment=told)))
+    assert settlement.rows("SELECT 1 FROM clearing_item") == []
+    told.version = 5
+    await settlement.applied(await ground.tell("payment", PaymentSucceeded(payment=told)))
+    assert settlement.rows("SELECT state FROM clearing_item") == [("pending",)]
+
+
+async def test_a_refund_that_came_back_is_held_and_cancelled(ground, settlement, refunded):
+    """退票."""
+    told = refunded().refund
+    for version, kind in ((3, RefundReviewed), (4, RefundFailed)):
+        told.version, told.review_kind = version, "CHANNEL_REVERSED"
+        await settlement.applied(await ground.tell("payment", kind(refund=told)))
+    assert settlement.rows("SELECT state FROM clearing_item") == [("cancelled",)]
