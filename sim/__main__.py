@@ -8,25 +8,53 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 import uvloop
 
 from sim.app import Acquirer
+from sim.bills import Bills
 from sim.book import Book
+from sim.clock import Clock
 from sim.control import Control
 from sim.desk import Desk
-from sim.faults import Rules
 from sim.journal import Journal, JournalError
-from sim.robot import Habits, Robot
+from sim.messenger import Messenger
+from sim.payer import Payers
+from sim.rules import Rules
 
 CONTROL = "control"
+FEE_PPM = 6000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Habits:
+    """How payers and messenger behave, and what each acquirer takes of a charge.
+
+    None: the callback of a hung request never comes.
+    """
+
+    pay_delay_ms: int
+    hang_callback_after_ms: int | None
+    fees_ppm: Mapping[str, int]
+    seed: int
 
 
 class SetupError(Exception):
     """What we were told to do cannot be done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Company:
+    """Everything that lives in this process. It is not there for anybody before it is started."""
+
+    book: Book
+    payers: Payers
+    messenger: Messenger
+    doors: Sequence[Acquirer | Control]
 
 
 async def serve(
@@ -39,17 +67,64 @@ async def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT; print one JSON line once everything listens.
 
-    Raises OSError when a port is taken or the disk refuses, in an ExceptionGroup.
+    Raises JournalError; OSError when a port is taken or the disk refuses, in an ExceptionGroup.
     """
-    rules, book = Rules(), Book(journal)
-    robot = Robot(book, journal=journal, keys=keys, habits=habits)
+    company = _company(journal, ports=ports, control_port=control_port, keys=keys, habits=habits)
+    leave = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, leave.set)
+    async with asyncio.TaskGroup() as group:
+        writing = group.create_task(journal.run())
+        living = group.create_task(company.messenger.run())
+        for order in company.book.orders():  # Take up what was left open.
+            company.payers.expect(order)
+            company.messenger.announce(order)
+        for door in company.doors:
+            await door.start()
+        ready = {"ready": True, "acquirers": ports, "control_port": control_port}
+        print(orjson.dumps(ready | {"pid": os.getpid()}).decode(), flush=True)
+        await leave.wait()
+        for door in company.doors:
+            await door.stop()
+        living.cancel()
+        await journal.settled()
+        writing.cancel()
+
+
+def _company(
+    journal: Journal,
+    *,
+    ports: Mapping[str, int],
+    control_port: int,
+    keys: Mapping[str, bytes],
+    habits: Habits,
+) -> _Company:
+    """Return the company as its journal left it. Raises JournalError."""
+    clock, rules = Clock(), Rules(seed=habits.seed)
+    book = Book(journal, clock=clock, fees_ppm=habits.fees_ppm)
+    bills = {
+        name: Bills(name, key=keys[name], book=book, journal=journal, clock=clock) for name in ports
+    }
+    _remember(journal, clock=clock, book=book, bills=bills)
+    messenger = Messenger(
+        book,
+        journal=journal,
+        clock=clock,
+        keys=keys,
+        hang_callback_after_ms=habits.hang_callback_after_ms,
+    )
+    payers = Payers(book, clock=clock, delay_ms=habits.pay_delay_ms, tell=messenger.announce)
     acquirers = {
         name: Acquirer(
             name,
             port=port,
             key=keys[name],
-            desk=Desk(name, book=book, rules=rules, robot=robot),
+            desk=Desk(name, book=book, rules=rules, payers=payers, clock=clock),
+            bills=bills[name],
+            payers=payers,
+            messenger=messenger,
             journal=journal,
+            clock=clock,
         )
         for name, port in ports.items()
     }
@@ -57,27 +132,24 @@ async def serve(
         port=control_port,
         key=keys[CONTROL],
         acquirers=acquirers,
+        bills=bills,
         rules=rules,
         book=book,
+        messenger=messenger,
         journal=journal,
+        clock=clock,
     )
-    leave = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, leave.set)
-    async with asyncio.TaskGroup() as group:
-        writing = group.create_task(journal.run())
-        doors: list[Acquirer | Control] = [*acquirers.values(), control]
-        for door in doors:
-            await door.start()
-        living = group.create_task(robot.run())
-        ready = {"ready": True, "acquirers": ports, "control_port": control_port}
-        print(orjson.dumps(ready | {"pid": os.getpid()}).decode(), flush=True)
-        await leave.wait()
-        for door in doors:
-            await door.stop()
-        living.cancel()
-        await journal.settled()
-        writing.cancel()
+    doors: list[Acquirer | Control] = [*acquirers.values(), control]
+    return _Company(book=book, payers=payers, messenger=messenger, doors=doors)
+
+
+def _remember(journal: Journal, *, clock: Clock, book: Book, bills: Mapping[str, Bills]) -> None:
+    """Be where the journal says that we were. Raises JournalError."""
+    for record in journal.replay():
+        if "shift_ms" in record:
+            clock.shift(record["shift_ms"])
+        elif not book.replay(record) and not any(one.replay(record) for one in bills.values()):
+            raise JournalError(f"the journal has a record of another kind: {sorted(record)}")
 
 
 def read_keys(path: Path, *, acquirers: Mapping[str, int]) -> dict[str, bytes]:
@@ -106,6 +178,13 @@ def _acquirer(text: str) -> tuple[str, int]:
     return name, int(port)
 
 
+def _fee(text: str) -> tuple[str, int]:
+    name, _, ppm = text.partition("=")
+    if not name or not ppm.isdecimal() or int(ppm) > 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=PPM")
+    return name, int(ppm)
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sim", description=__doc__)
     parser.add_argument("--journal", type=Path, required=True, help="made when missing")
@@ -118,6 +197,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--hang-callback-after-ms", type=int, help="default: such a callback never comes"
     )
+    parser.add_argument(
+        "--fee-ppm",
+        type=_fee,
+        action="append",
+        default=[],
+        metavar="NAME=PPM",
+        help=f"what an acquirer takes of a charge, default {FEE_PPM}",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of shares and latencies")
     return parser.parse_args()
 
 
@@ -129,6 +217,8 @@ def main() -> int:
     habits = Habits(
         pay_delay_ms=options.pay_delay_ms,
         hang_callback_after_ms=options.hang_callback_after_ms,
+        fees_ppm=dict.fromkeys(ports, FEE_PPM) | dict(options.fee_ppm),
+        seed=options.seed,
     )
     exit_code = 0
     try:

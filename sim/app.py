@@ -3,53 +3,91 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 
-import orjson
 from aiohttp import web
 
 from sim import signing
-from sim.clock import now_seconds
+from sim.bills import Bills
+from sim.clock import Clock, real_seconds
 from sim.desk import Desk
 from sim.faults import BEFORE, Fault
 from sim.journal import Journal
-from sim.requests import Answer, Refusal, describe, read_request
+from sim.messenger import Messenger
+from sim.payer import Payers
+from sim.replies import reply, reset
+from sim.requests import Answer, Asked, Refusal, describe, read_request
+from sim.weather import Mode, Outage, Weather, outage_edges
 
 HOST = "127.0.0.1"
 DRAIN_SECONDS = 3
 
 _BACKLOG = 1024
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time.
 
 
 class Acquirer:
     """A payment company that answers on one port. Its account bears its own name."""
 
-    def __init__(self, name: str, *, port: int, key: bytes, desk: Desk, journal: Journal) -> None:
-        self.name, self.port = name, port
-        self.is_hanging = False
-        self._key, self._desk, self._journal = key, desk, journal
+    def __init__(
+        self,
+        name: str,
+        *,
+        port: int,
+        key: bytes,
+        desk: Desk,
+        bills: Bills,
+        payers: Payers,
+        messenger: Messenger,
+        journal: Journal,
+        clock: Clock,
+    ) -> None:
+        self.name, self.port, self.weather = name, port, Weather()
+        self._key, self._desk, self._bills = key, desk, bills
+        self._payers, self._messenger = payers, messenger
+        self._journal, self._clock = journal, clock
         self._leaving = asyncio.Event()
+        self._turn = asyncio.Lock()
         # A handler whose client has left is cancelled, which ends a hang.
         server = web.Server(self._answer, handler_cancellation=True, access_log=None)
         self._runner = web.ServerRunner(server, shutdown_timeout=DRAIN_SECONDS)
         self._site: web.TCPSite | None = None
+        self._turning: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Begin to listen. Raises OSError when the port is taken."""
         await self._runner.setup()
-        await self.reopen()
+        await self.listen_or_not()
 
-    async def reopen(self) -> None:
-        """Listen again on the same port; nothing happens if it listens."""
+    async def stop(self) -> None:
+        """Answer what has come in, cut what hangs, and close."""
+        self._leaving.set()
+        await self._runner.cleanup()
+
+    async def plan(self, outage: Outage) -> None:
+        """Have an outage from and to those moments."""
+        self.weather.outages.append(outage)
+        for edge in sorted(outage_edges([outage])):
+            self._clock.at(edge, self._turn_soon)
+        await self.listen_or_not()
+
+    async def listen_or_not(self) -> None:
+        """Listen, or go dark, as the weather says now. Twice is once."""
+        async with self._turn:
+            is_out = Mode.REFUSE in self.weather.modes(self._clock.now_ms())
+            await (self._shut() if is_out else self._open())
+
+    def _turn_soon(self) -> None:
+        task = asyncio.get_running_loop().create_task(self.listen_or_not())
+        self._turning.add(task)
+        task.add_done_callback(self._turning.discard)
+
+    async def _open(self) -> None:
         if self._site is None:
             site = web.TCPSite(self._runner, HOST, self.port, reuse_address=True, backlog=_BACKLOG)
             await site.start()
             self._site = site
 
-    async def shut(self) -> None:
-        """Go dark: connects are refused and open connections cut, whatever they wait for."""
+    async def _shut(self) -> None:
+        """Connects are refused and open connections cut, whatever they wait for."""
         if self._site is not None:
             site, self._site = self._site, None
             await site.stop()
@@ -62,13 +100,10 @@ class Acquirer:
             while server.connections:  # noqa: ASYNC110
                 await asyncio.sleep(0)
 
-    async def stop(self) -> None:
-        """Answer what has come in, cut what hangs, and close."""
-        self._leaving.set()
-        await self._runner.cleanup()
-
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
+        if request.path.startswith(self._bills.files):
+            return self._bills.download(request.method, request.path, request.query)
         signed = signing.is_signed(
             self._key,
             account=self.name,
@@ -76,66 +111,64 @@ class Acquirer:
             path=request.raw_path,
             headers=request.headers,
             body=body,
-            now=now_seconds(),
+            now=real_seconds(),
         )
         if not signed:
             # Not signed by us either: else anybody could have an error signed under the
             # nonce of a request that was processed, and pass it off as its reply.
-            return _json(401, b'{"code":"BAD_SIGNATURE"}')
-        if self.is_hanging:
+            body = b'{"code":"BAD_SIGNATURE"}'
+            return web.Response(status=401, body=body, content_type="application/json")
+        modes = self.weather.modes(self._clock.now_ms())
+        if Mode.HANG in modes:
             await self._hang(request)
-        fault = Fault.NONE
         try:
-            asked = read_request(request.method, request.raw_path, body, acquirer=self.name)
-            fault = self._desk.fault_of(asked)
-            if fault in BEFORE:
-                await self._fail_before(request, fault)
-            answer = describe(self._desk.serve(asked, fault=fault))
+            if Mode.ERROR in modes:
+                raise Refusal(500, "SYSTEM_ERROR")
+            answer, fault = await self._serve(request, body)
         except Refusal as refusal:
-            answer = refusal.answer
+            answer, fault = refusal.answer, Fault.NONE
         await self._journal.settled()  # Whatever the answer tells of, refusals included.
         if fault is Fault.PROCESSED_HANG:
             await self._hang(request)
-        return self._signed(request, answer, spoilt=fault is Fault.BAD_SIGNATURE)
+        return await reply(request, answer, key=self._key, fault=fault)
+
+    async def _serve(self, request: web.BaseRequest, body: bytes) -> tuple[Answer, Fault]:
+        """Return the answer and how it is to be spoilt. Raises Refusal."""
+        day = self._bills.day_in(request.method, request.raw_path)
+        if day is not None:
+            return self._bills.announce(day), Fault.NONE
+        asked = read_request(request.method, request.raw_path, body, acquirer=self.name)
+        verdict = self._desk.verdict_on(asked)
+        latency_ms = self.weather.latency_ms(asked.op, asked.number)
+        if latency_ms:
+            await asyncio.sleep(latency_ms / 1000)
+        if verdict.fault in BEFORE:
+            await self._fail_before(request, verdict.fault)
+        is_known = self._desk.knows(asked)
+        try:
+            order = self._desk.serve(asked, verdict=verdict)
+        except Refusal as refusal:
+            return refusal.answer, _of_reply(asked, verdict.fault)
+        answer = describe(order)
+        if verdict.fault is Fault.EARLY_CALLBACK and not is_known:
+            self._messenger.hold(order)
+            self._payers.pay_now(order)
+            await self._messenger.tell_now(order)
+        return answer, _of_reply(asked, verdict.fault)
 
     async def _fail_before(self, request: web.BaseRequest, fault: Fault) -> None:
         if fault is Fault.SYSTEM_ERROR:
             raise Refusal(500, "SYSTEM_ERROR")
         if fault is Fault.HANG:
             await self._hang(request)
-        await _reset(request)
+        await reset(request)
 
     async def _hang(self, request: web.BaseRequest) -> None:
         """Say nothing until the client leaves, which cancels us, or we do."""
         await self._leaving.wait()
-        await _reset(request)
-
-    def _signed(self, request: web.BaseRequest, answer: Answer, *, spoilt: bool) -> web.Response:
-        body = orjson.dumps(answer.content)
-        timestamp, nonce = str(now_seconds()), request.headers[signing.NONCE]
-        signature = signing.sign_reply(
-            self._key[::-1] if spoilt else self._key,
-            status=answer.status,
-            timestamp=timestamp,
-            nonce=nonce,
-            body=body,
-        )
-        reply = _json(answer.status, body)
-        reply.headers[signing.TIMESTAMP] = timestamp
-        reply.headers[signing.NONCE] = nonce
-        reply.headers[signing.SIGNATURE] = signature
-        return reply
+        await reset(request)
 
 
-def _json(status: int, body: bytes) -> web.Response:
-    return web.Response(status=status, body=body, content_type="application/json")
-
-
-async def _reset(request: web.BaseRequest) -> None:
-    """Reset the connection and never return: the loss of it cancels us."""
-    transport = request.transport
-    if transport is not None:
-        socket_ = transport.get_extra_info("socket")
-        socket_.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        transport.abort()
-    await asyncio.Event().wait()
+def _of_reply(asked: Asked, fault: Fault) -> Fault:
+    """Return how the reply is spoilt. A question that is kept in the dark is answered."""
+    return Fault.NONE if fault is Fault.HIDDEN and not asked.op.is_creating else fault

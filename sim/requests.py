@@ -17,6 +17,7 @@ BODY_BYTES_MAX = 16 * 1024
 AMOUNT_MINOR_MAX = 10**15
 
 _NUMBER = re.compile(r"[0-9A-Za-z_-]{1,64}")
+_NOTE = re.compile(r"[ -~]{1,128}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _ROUTES = (
     ("POST", re.compile(r"/v1/charges"), Op.CHARGE),
@@ -74,11 +75,11 @@ def describe(order: Order) -> Answer:
         "provider_no": order.provider_no,
         "state": order.state,
         "amount_minor": order.reported_minor,
-        "currency": order.ask.currency,
+        "currency": order.reported_currency,
     }
     if order.ask.kind is Kind.CHARGE:
-        qr_code = f"https://pay.sim.invalid/{order.provider_no}"
-        return Answer(200, {"charge_no": order.ask.number, "qr_code": qr_code, **content})
+        charge = {"charge_no": order.ask.number, "qr_code": order.qr_code}
+        return Answer(200, charge | content)
     return Answer(200, {"refund_no": order.ask.number, "charge_no": order.ask.of, **content})
 
 
@@ -100,6 +101,8 @@ def _read_ask(body: bytes, *, kind: Kind, acquirer: str) -> Ask:
         raise invalid("body")
     checks = _CHARGE if kind is Kind.CHARGE else _REFUND
     for field, is_right in checks.items():
+        if field not in content and field in _OPTIONAL:
+            continue
         if field not in content or not is_right(content[field]):
             raise invalid(field)
     for field in content:
@@ -114,6 +117,7 @@ def _read_ask(body: bytes, *, kind: Kind, acquirer: str) -> Ask:
         currency=content["currency"],
         subject=content.get("subject", ""),
         notify_url=content["notify_url"],
+        attach=content.get("attach", ""),
     )
 
 
@@ -134,6 +138,10 @@ def _is_subject(value: object) -> bool:
     return isinstance(value, str) and 1 <= len(value) <= 128
 
 
+def _is_note(value: object) -> bool:
+    return isinstance(value, str) and _NOTE.fullmatch(value) is not None
+
+
 def _is_url(value: object) -> bool:
     if not isinstance(value, str) or len(value) > 512:
         return False
@@ -144,6 +152,8 @@ def _is_url(value: object) -> bool:
     return url.scheme in ("http", "https") and bool(url.host)
 
 
+_OPTIONAL = frozenset({"attach"})
+
 _Checks = dict[str, Callable[[object], bool]]
 _REFUND: _Checks = {
     "refund_no": _is_number,
@@ -151,6 +161,7 @@ _REFUND: _Checks = {
     "amount_minor": _is_amount,
     "currency": _is_currency,
     "notify_url": _is_url,
+    "attach": _is_note,
 }
 _CHARGE: _Checks = {
     "charge_no": _is_number,
@@ -158,4 +169,5 @@ _CHARGE: _Checks = {
     "currency": _is_currency,
     "subject": _is_subject,
     "notify_url": _is_url,
+    "attach": _is_note,
 }

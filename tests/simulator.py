@@ -5,6 +5,7 @@ The client signs with code of its own, so it also checks that the protocol is wh
 """
 
 import asyncio
+import gzip
 import hashlib
 import hmac
 import itertools
@@ -17,6 +18,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import aiohttp
@@ -120,7 +122,7 @@ class Simulator:
             return text
 
     async def truth(self) -> list[dict]:
-        return [json.loads(line) for line in (await self.control("truth")).splitlines()]
+        return await self.told("truth")
 
     async def outage(self, acquirer: str = "sim-a", *, on: bool) -> None:
         await self.control("outage", {"acquirer": acquirer, "on": on})
@@ -128,9 +130,42 @@ class Simulator:
     async def hang(self, acquirer: str = "sim-a", *, on: bool) -> None:
         await self.control("hang", {"acquirer": acquirer, "on": on})
 
-    async def rule(self, fault: str, *, times: int = 1, acquirer: str = "sim-a", **match) -> None:
-        match = {"acquirer": acquirer, **match}
-        await self.control("rules", {"match": match, "then": {"fault": fault, "times": times}})
+    async def rule(
+        self,
+        fault: str,
+        *,
+        times: int | None = 1,
+        after_s: int | None = None,
+        acquirer: str = "sim-a",
+        **match,
+    ) -> None:
+        then = {"fault": fault, "times": times, "after_s": after_s}
+        await self.control("rules", {"match": {"acquirer": acquirer, **match}, "then": then})
+
+    async def told(self, verb: str) -> list[dict]:
+        return [json.loads(line) for line in (await self.control(verb)).splitlines()]
+
+    async def now(self) -> datetime:
+        """Virtual time."""
+        [clock] = await self.told("clock")
+        return datetime.fromisoformat(clock["now"])
+
+    async def advance(self, **by: int) -> None:
+        """Move virtual time forward, e.g. by `hours=36`."""
+        [clock] = await self.told("clock")
+        seconds = clock["shift_seconds"] + int(timedelta(**by).total_seconds())
+        await self.control("clock", {"shift_seconds": seconds})
+
+    async def bill(self, day: object, *, acquirer: str = "sim-a") -> bytes:
+        """The bill of a day, unpacked and compared with what was said of it."""
+        status, said = await self.call("GET", f"/v1/bills/{day}", acquirer=acquirer)
+        assert status == 200, said
+        async with self.session.get(self.base_url(acquirer) + said["url"]) as reply:
+            assert reply.status == 200, await reply.text()
+            content = gzip.decompress(await reply.read())
+        assert hashlib.sha256(content).hexdigest() == said["hash_value"]
+        assert (said["bill_date"], said["size"]) == (str(day), len(content))
+        return content
 
 
 @asynccontextmanager

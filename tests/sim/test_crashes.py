@@ -50,7 +50,7 @@ async def test_a_callback_that_was_not_taken_is_made_after_a_restart(tmp_path):
     async with open_inbox() as inbox, start_simulator(tmp_path, pay_delay_ms=1) as simulator:
         taken, refused, later = (charge(inbox) for _ in range(3))
         await simulator.call("POST", "/v1/charges", taken)
-        noted = f'{{"tell":["sim-a","charge","{taken["charge_no"]}"]}}'
+        noted = f'{{"tell":["sim-a","charge","{taken["charge_no"]}"]'
         await eventually(lambda: noted in simulator.journal.read_text())
         inbox.refusals = 1
         await simulator.call("POST", "/v1/charges", refused)
