@@ -13,6 +13,7 @@ from checker.money import fee, fee_returned, rate
 from checker.trace import Order, Trace
 
 BALANCE = "balance"
+SECOND_CHARGE = "second_charge"
 
 Movements = Mapping[tuple[str, str], Movement]
 
@@ -28,27 +29,37 @@ def expected(order: Order, trace: Trace, evidence: Evidence, known: Movements) -
     call = order.first
     for payment in trace.payments:
         for attempt in trace.attempts("PAY", payment.number):
-            if payment.state == "SUCCEEDED" and attempt.state == "SUCCEEDED":
+            if trace.is_winner(attempt, payment):
                 _paid(books, call, attempt, evidence)
-            elif moved := moved_by(attempt, known):
-                _suspended(books, attempt, moved)
+            elif movement := known.get((attempt.facts.get("channel_code", ""), attempt.number)):
+                _parked(books, movement, where=_place(payment))
+            for again in evidence.movements:
+                if (again.kind, again.of) == (SECOND_CHARGE, attempt.number):
+                    _parked(books, again, where="duplicate")
+    for back in trace.of("payment", "give_back"):
+        _given_back(books, back)
     given = 0
     for refund in trace.of("payment", "refund"):
-        if refund.state == "SUCCEEDED":
-            for attempt in trace.attempts("REFUND", refund.number):
-                if attempt.state == "SUCCEEDED":
-                    share = _share(call, refund.amount_minor, given, evidence)
-                    given += refund.amount_minor
-                    _refunded(books, call, attempt, share)
+        share = _share(call, refund.amount_minor, given, evidence)
+        for attempt in trace.attempts("REFUND", refund.number)[-1:]:
+            if refund.state == "SUCCEEDED":
+                given += refund.amount_minor
+                _refunded(books, call, attempt, share)
+            elif refund.state == "REVIEW":
+                _doubted(books, call, refund, attempt, share, moved_by(attempt, known))
     return Counter({account: amount for account, amount in books.items() if amount})
 
 
 def actual(trace: Trace) -> Counter[str]:
-    """Return what every account has moved by, from the entries of the trace."""
+    """Return what every account has moved by, from the entries of the trace.
+
+    What somebody owes us stands against what we owe them: which of the two it is depends on
+    what else they had when a success was taken back.
+    """
     books: Counter[str] = Counter()
     for entry in trace.of("ledger", "entry"):
-        books[entry.facts["debit"]] += entry.amount_minor
-        books[entry.facts["credit"]] -= entry.amount_minor
+        books[_standing(entry.facts["debit"])] += entry.amount_minor
+        books[_standing(entry.facts["credit"])] -= entry.amount_minor
     return Counter({account: amount for account, amount in books.items() if amount})
 
 
@@ -91,11 +102,55 @@ def _paid(books: Counter[str], call: Call, attempt: Entry, evidence: Evidence) -
     books[name("fee_income")] -= income
 
 
-def _suspended(books: Counter[str], attempt: Entry, moved: int) -> None:
-    """Money that moved and cannot be the merchant's stands in suspense, without a cost."""
-    channel, currency = attempt.facts.get("channel_code", ""), attempt.currency_code
-    books[f"clearing:{channel}:{currency}"] += moved
-    books[f"suspense::{currency}"] -= moved
+def _standing(account: str) -> str:
+    """Return the account of whoever owes us, as it is called when we owe them."""
+    kind, _, rest = account.partition(":")
+    if kind != "receivable":
+        return account
+    return f"{'wallet' if '/' in rest else 'merchant_pending'}:{rest}"
+
+
+def _place(payment: Entry) -> str:
+    """Return where money of a payment stands that is not the payment's own."""
+    second = payment.facts.get("review_kind") == "DUPLICATE_SUCCESS"
+    return "duplicate" if second or payment.state == "SUCCEEDED" else "suspense"
+
+
+def _parked(books: Counter[str], movement: Movement, *, where: str) -> None:
+    """Money that moved and cannot be the merchant's is parked, without a cost."""
+    books[f"clearing:{movement.acquirer}:{movement.currency_code}"] += movement.moved_minor
+    books[f"{where}::{movement.currency_code}"] -= movement.moved_minor
+
+
+def _given_back(books: Counter[str], back: Entry) -> None:
+    """Parked money that reached its payer, and what came back of that."""
+    place = f"{back.facts['source']}::{back.currency_code}"
+    clearing = f"clearing:{back.facts['channel_code']}:{back.currency_code}"
+    kind = back.facts.get("failure_reason", "")
+    if back.state == "SUCCEEDED" or (back.state, kind) == ("REVIEW", "LATE_SUCCESS"):
+        books[place] += back.amount_minor
+        books[clearing] -= back.amount_minor
+    elif (back.state, kind) == ("REVIEW", "CHANNEL_REVERSED"):
+        books[place] += back.amount_minor
+        books[f"suspense::{back.currency_code}"] -= back.amount_minor
+
+
+def _doubted(
+    books: Counter[str], call: Call, refund: Entry, attempt: Entry, share: int, moved: int
+) -> None:
+    """A refund under review: what the merchant gave for it, and what the channel did with that."""
+    channel, name = attempt.facts.get("channel_code", ""), _namer(call)
+    kind = refund.facts.get("review_kind", "")
+    if kind != "LATE_SUCCESS":
+        books[name("merchant_pending", call.merchant_id)] += refund.amount_minor - share
+        books[name("fee_income")] += share
+    if kind == "CHANNEL_REVERSED":
+        books[name("suspense")] -= refund.amount_minor
+        return
+    if kind == "AMOUNT_MISMATCH":
+        books[name("refund_transit")] -= refund.amount_minor
+    books[name("suspense")] += moved
+    books[name("clearing", channel)] -= moved
 
 
 def _refunded(books: Counter[str], call: Call, attempt: Entry, share: int) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 OK = "OK"
+# Codes after which nobody knows whether the call was carried out.
+MAYBE = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "INTERNAL", "CANCELLED", "UNAVAILABLE"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +52,24 @@ class Call:
     user_no: str = ""
     answer: Told | None = None
 
+    @property
+    def was_done(self) -> bool:
+        """Whether it was acknowledged."""
+        return self.answer is not None and self.answer.code == OK
+
+    @property
+    def may_be_done(self) -> bool:
+        """Whether it was carried out, as far as its answer says."""
+        return self.answer is None or self.was_done or self.answer.code in MAYBE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Movement:
     """One order as the provider has it. `moved_minor` is 0 until money moved.
 
-    `kind` is `charge` or `refund`; `of` is the charge that a refund gives back.
+    `kind` is `charge`, `refund`, or `second_charge`: a charge paid once more, under a number of
+    the provider's. `of` is the charge that is given back, or was paid again. `state` REVERSED
+    says that money moved and went back; then nothing has moved.
     """
 
     kind: str
@@ -152,11 +166,46 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """How a trade or refund looked to its app at some moment between two times.
+
+    Times are nanoseconds of one monotonic clock: of the question and of the answer.
+    """
+
+    number: str
+    trace_no: str
+    state: str
+    version: int
+    asked_ns: int
+    told_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The trial balance at one moment in the middle of everything: debits less credits."""
+
+    told_ns: int
+    gap_minor: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intrusion:
+    """A call that nobody may make, and how it was answered. `expected` is the right reason."""
+
+    what: str
+    verb: str
+    expected: str
+    code: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Everything together, taken when nothing moved any more.
 
     `cost_ppm` is by channel account and names the external ones; `wallets` have the balance
-    as credit; `proof` is what ProveBook found.
+    as credit; `proof` is what ProveBook found. The last three are of runs under faults: what
+    was seen while it went on.
     """
 
     calls: Sequence[Call]
@@ -170,3 +219,6 @@ class Evidence:
     proof: Sequence[str]
     cost_ppm: Mapping[str, int]
     terms: Mapping[str, Terms]
+    sights: Sequence[Sight] = ()
+    snapshots: Sequence[Snapshot] = ()
+    intrusions: Sequence[Intrusion] = ()

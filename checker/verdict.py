@@ -4,18 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum, auto
 
 from checker.evidence import Evidence
 
 SHOWN_MAX = 10  # Of each rule; a broken consumer breaks every trace in the same way.
 
 
+class Harm(StrEnum):
+    """What it means to a caller that something does not hold."""
+
+    LOST = auto()  # What was acknowledged lacks its one final outcome, or an effect of it.
+    DUPLICATE = auto()  # One accepted request had more than one effect.
+    UNBALANCED = auto()  # Books that do not balance.
+    UNEXPLAINED = auto()  # Anything else that should not be.
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that does not hold. `place` is a trace number, an account or the like."""
+    """One thing that does not hold. `place` is a trace number, an account or the like.
+
+    `harm` is said where it is not what breaking the rule means in general.
+    """
 
     place: str
     what: str
+    harm: Harm | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +37,7 @@ class Rule:
     """One promise: how it reads, how many things it looks at, and what contradicts it.
 
     A rule that `must_see` something fails when there is nothing: silence proves nothing.
+    `harm` is what it means in general when the rule is broken.
     """
 
     name: str
@@ -30,6 +45,7 @@ class Rule:
     count: Callable[[Evidence], int]
     check: Callable[[Evidence], Iterator[Finding]]
     must_see: bool = True
+    harm: Harm = Harm.UNEXPLAINED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +56,11 @@ class Verdict:
     unit: str
     seen: int
     findings: Sequence[Finding]
+    harm: Harm = Harm.UNEXPLAINED
+
+    def harms(self) -> list[Harm]:
+        """Return what each finding means to a caller."""
+        return [finding.harm or self.harm for finding in self.findings]
 
     @property
     def holds(self) -> bool:
@@ -69,4 +90,4 @@ def _judge(rule: Rule, evidence: Evidence) -> Verdict:
         findings.append(Finding("-", f"the evidence cannot be read: {error!r}"))
     if not seen and rule.must_see:
         findings.append(Finding("-", f"there were no {rule.unit} to look at"))
-    return Verdict(rule=rule.name, unit=rule.unit, seen=seen, findings=findings)
+    return Verdict(rule=rule.name, unit=rule.unit, seen=seen, findings=findings, harm=rule.harm)

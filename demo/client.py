@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -25,8 +25,15 @@ SECONDS = 10.0
 NOT_EXECUTED = "NOT_EXECUTED"
 _TRIES = 20
 _PAUSE_S = 0.25
-# A caller that never reads its errors would hang on a dead server for minutes.
-_OPTIONS = (("grpc.max_receive_message_length", 64 << 20), ("grpc.keepalive_time_ms", 20_000))
+# A caller that never reads its errors would hang on a dead server for minutes, and one that
+# waits longer from try to try would not see that it is back.
+_OPTIONS = (
+    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+)
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
@@ -113,6 +120,31 @@ class Caller:
             trailers = dict(await call.trailing_metadata() or ())
             return Answer(message, trailers.get("idempotent-replayed") == "true")
         raise AssertionError("the last try returns or raises")
+
+    async def watch(
+        self, method: grpc.aio.UnaryStreamMultiCallable[Any, Response], request: Any
+    ) -> AsyncGenerator[Response, None]:
+        """Yield what `method` streams about a trade, until the stream ends well.
+
+        A stream that was ended though all is well is opened again behind what was seen, as
+        every caller should. Raises CallFailed.
+        """
+        silent = 0
+        while True:
+            metadata = (("authorization", f"Bearer {self._signer.token()}"),)
+            try:
+                async for message in method(request, metadata=metadata):
+                    silent = 0
+                    seen: Any = message
+                    request.after_version = seen.trade.version
+                    yield message
+                return
+            except grpc.aio.AioRpcError as error:
+                failed, silent = read_error(error), silent + 1
+                again = failed.code == "UNAVAILABLE" or failed.reason == "TOKEN_EXPIRED"
+                if not again or silent == _TRIES:
+                    raise failed from error
+                await asyncio.sleep(_PAUSE_S)
 
 
 def read_error(error: grpc.aio.AioRpcError) -> CallFailed:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from checker.evidence import Balance, Call, Entry, Evidence, RefundNow, Terms, TradeNow
 from demo.client import CallFailed
-from demo.history import History
 from demo.receiver import Receiver
 from demo.stage import Stage
 from demo.world import COST_PPM, CURRENCY, WALLET_USERS, World
@@ -20,6 +20,12 @@ from tongbao.trade.v1 import trade_service_pb2 as pb
 
 _AT_ONCE = 8
 PROOF_S = 120.0
+
+
+class Calls(Protocol):
+    """Whatever remembers the calls that were made."""
+
+    def calls(self) -> Sequence[Call]: ...
 
 
 class Collector:
@@ -42,7 +48,7 @@ class Collector:
             raise
         return tuple(map(_entry, answer.message.entries))
 
-    async def evidence(self, history: History, receiver: Receiver) -> Evidence:
+    async def evidence(self, history: Calls, receiver: Receiver) -> Evidence:
         """Return everything together. Nothing should move meanwhile. Raises CallFailed."""
         calls = history.calls()
         traces = await self.traces(calls)

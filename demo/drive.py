@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from checker.evidence import Call, Told
 from demo.client import Answer, CallFailed, Doors
 from demo.history import History
-from demo.plan import FROM_WALLET, OUTAGES, Order, Story
+from demo.plan import EXPIRING, FROM_WALLET, OUTAGES, Order, Story
 from demo.simulator import Simulator
 from demo.world import CURRENCY, World
 from tongbao.common.v1 import kinds_pb2, money_pb2
@@ -121,11 +121,38 @@ class Driver:
         return await self._settled(order, await self._pay(order, QR))
 
     async def _pay_in_two_steps(self, order: Order) -> None:
+        if trade_no := await self._create(order):
+            await self._settled(order, await self._pay(order, QR, trade_no=trade_no))
+
+    async def _create(self, order: Order) -> str:
+        """Order without paying; return the trade's number, empty for an error."""
         new = pb.CreateTradeRequest(trade=self._new_trade(order))
         answer = await self._send(order, "CreateTrade", order.order_no, new)
-        if answer is not None:
-            trade_no = answer.message.trade.trade_no
-            await self._settled(order, await self._pay(order, QR, trade_no=trade_no))
+        return answer.message.trade.trade_no if answer else ""
+
+    async def _close_untried(self, order: Order) -> None:
+        trade_no = await self._create(order)
+        await self._close(order)
+        await self._pay(order, QR, trade_no=trade_no)  # Refused: it is closed for good.
+        await self._close(order)
+
+    async def _pay_and_close(self, order: Order) -> None:
+        answer = await self._pay(order, QR)
+        if order.story is Story.CLOSE_PAID:
+            await self._settled(order, answer)
+        await self._settled(order, await self._close(order) or answer)
+
+    async def _let_expire(self, order: Order) -> None:
+        """Order, or have a code made that nobody scans, and wait until it is closed."""
+        if order.story is Story.EXPIRE_UNTRIED:
+            await self._create(order)
+        else:
+            await self._pay(order, QR)
+        await self._settled(order, None)
+
+    async def _close(self, order: Order) -> Answer[Any] | None:
+        request = pb.CloseTradeRequest(order_no=order.order_no)
+        return await self._send(order, "CloseTrade", f"{order.order_no}-C", request)
 
     async def _pay_from_wallet(self, order: Order) -> trade_pb2.Trade:
         if event := self._funded.get((order.app, order.user_no)):
@@ -207,9 +234,10 @@ class Driver:
     def _new_trade(self, order: Order) -> pb.NewTrade:
         app = self._world.apps[order.app]
         is_recharge = order.story is Story.RECHARGE
+        collect = app.flash if order.story in EXPIRING else app.collect
         return pb.NewTrade(
             order_no=order.order_no,
-            product_code=app.recharge if is_recharge else app.collect,
+            product_code=app.recharge if is_recharge else collect,
             merchant_id="" if is_recharge else app.merchants[order.merchant],
             user_no=order.user_no,
             amount=money_pb2.Money(currency_code=CURRENCY, minor_units=order.amount_minor),
@@ -261,15 +289,20 @@ class Driver:
 
     async def _settled(self, order: Order, answer: Answer[Any] | None) -> trade_pb2.Trade:
         """Return the trade when its last try has ended, or as it is after SETTLE_S."""
-        give_up = monotonic() + SETTLE_S
         trade = answer.message.trade if answer else trade_pb2.Trade()
-        ended = answer is not None and _has_ended(answer.message)
-        while not ended and monotonic() < give_up:
-            await asyncio.sleep(_POLL_S)
-            found = await self._get(order)
-            if found is None:
-                break  # The call failed before there was a trade.
-            trade, ended = found.trade, _has_ended(found)
+        if answer is None or not _has_ended(answer.message):
+            ask = pb.WatchTradeRequest(order_no=order.order_no, after_version=trade.version)
+            news = self._callers[order.app].watch(self._doors.trade.WatchTrade, ask)
+            try:
+                with suppress(TimeoutError):  # Then it is as it is.
+                    async with asyncio.timeout(SETTLE_S), aclosing(news):
+                        async for seen in news:
+                            trade = seen.trade
+                            if _has_ended(seen):
+                                break
+            except CallFailed as error:
+                if error.code != "NOT_FOUND":  # Else it failed before there was a trade.
+                    raise
         if trade.trade_no:
             self.tally.note(order, _State.Name(trade.state)[6:])
         return trade
@@ -302,6 +335,12 @@ _SCRIPTS: Mapping[Story, _Script] = {
     Story.REUSED: Driver._reuse_number,
     Story.BROKE: Driver._pay_when_broke,
     Story.REFUND_WALLET: Driver._pay_and_refund,
+    Story.CLOSE_UNTRIED: Driver._close_untried,
+    Story.CLOSE_UNPAID: Driver._pay_and_close,
+    Story.CLOSE_PAID: Driver._pay_and_close,
+    Story.CLOSE_PAYING: Driver._pay_and_close,
+    Story.CLOSE_LATE_SUCCESS: Driver._pay_and_close,
+    **dict.fromkeys(EXPIRING, Driver._let_expire),
     **{story: Driver._pay_and_refund for story in Story if story.name.startswith("REFUND_")},
 }
 

@@ -22,12 +22,18 @@ class Story(StrEnum):
     REFUND_WHOLE = auto()
     REFUND_PARTS = auto()  # Twice a part, then the rest.
     REFUND_WALLET = auto()  # A part of what was paid from a balance.
+    CLOSE_UNTRIED = auto()  # Ordered and closed; then nobody can pay it.
+    CLOSE_UNPAID = auto()  # The payer has a code, does not come, and the order is closed.
+    EXPIRE_UNTRIED = auto()  # Ordered, and nobody pays it in time.
+    EXPIRE_UNPAID = auto()  # The payer has a code, and does not come in time.
     # As it should be refused.
     REUSED = auto()  # The same order number for another amount.
     BROKE = auto()  # The balance is not enough; then the payer scans.
     DENIED = auto()  # The payer is on the deny list.
     OVER_LIMIT = auto()  # More than a user may pay a day.
     REFUND_TOO_MUCH = auto()  # More than what is left.
+    CLOSE_PAID = auto()  # Closed too late.
+    CLOSE_PAYING = auto()  # Closed while the payer pays: it is refused, and then paid.
     # What goes wrong at the provider.
     LOST_CALLBACK = auto()  # Paid, and nobody tells us.
     PROCESSED_HANG = auto()  # It charges, and does not answer.
@@ -36,6 +42,7 @@ class Story(StrEnum):
     TRIPLE_CALLBACK = auto()  # Told three times.
     WRONG_AMOUNT = auto()  # One minor unit too much is charged: a person has to look.
     HANG = auto()  # It neither charges nor answers.
+    CLOSE_LATE_SUCCESS = auto()  # It closes, and charges all the same: a person has to look.
     REFUND_LOST = auto()
     REFUND_HANG = auto()
     REFUND_RESET = auto()
@@ -63,6 +70,14 @@ REFUND_FAULTS: Mapping[Story, int] = {
     Story.REFUND_REFUSED: 94,
     Story.REFUND_TRIPLE: 95,
 }
+# And these of the last four.
+CLOSE_FAULTS: Mapping[Story, int] = {
+    Story.CLOSE_UNPAID: 7702,
+    Story.EXPIRE_UNPAID: 7702,
+    Story.CLOSE_PAYING: 7701,
+    Story.CLOSE_LATE_SUCCESS: 7703,
+}
+EXPIRING = (Story.EXPIRE_UNTRIED, Story.EXPIRE_UNPAID)
 OUTAGES = (Story.FAILOVER, Story.OUTAGE)
 
 # How many of each there are at least, and of how many in a hundred the rest consists.
@@ -155,6 +170,8 @@ def _amounts(story: Story, draw: random.Random) -> tuple[int, tuple[int, ...]]:
     amount = draw.randint(5, 60) * 100
     if story in CHARGE_FAULTS:
         return amount + CHARGE_FAULTS[story], ()
+    if story in CLOSE_FAULTS:
+        return CLOSE_FAULTS[story], ()
     amount += draw.randint(0, 89)
     if story in REFUND_FAULTS:
         return amount, (200 + REFUND_FAULTS[story],)

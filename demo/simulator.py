@@ -35,6 +35,11 @@ class Simulator:
         """Let every request to `acquirer` wait without an answer, or no longer."""
         await self._post("hang", {"acquirer": acquirer, "on": on})
 
+    async def rule(self, acquirer: str, *, op: str, fault: str, times: int) -> None:
+        """Let the next `times` requests `op` to `acquirer` suffer `fault`."""
+        match, then = {"acquirer": acquirer, "op": op}, {"fault": fault, "times": times}
+        await self._post("rules", {"match": match, "then": then})
+
     async def truth(self) -> list[Movement]:
         """Return every order of every acquirer as it is, oldest first."""
         async with self._session.get(
@@ -58,5 +63,5 @@ def _movement(row: dict[str, Any]) -> Movement:
         state=row["state"],
         amount_minor=row["amount_minor"],
         moved_minor=row["moved_minor"],
-        currency_code=row["currency"],
+        currency_code=row["moved_currency"],
     )

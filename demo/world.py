@@ -28,6 +28,7 @@ from tongbao.trade.v1 import trade_service_pb2 as trade_pb
 
 CURRENCY = "CNY"
 EXPIRY_SECONDS = 1800
+FLASH_SECONDS = 3  # The expiry of orders that nobody is to pay.
 COST_PPM = {"sim-a": 3800, "sim-b": 5000}  # The cheaper one is tried first.
 DAILY_LIMIT_MINOR = 1_000_000_000  # A user of MALL, a day.
 DENIED_USER = "barred"
@@ -79,6 +80,7 @@ class App:
     webhook_secret: str
     collect: str = ""
     recharge: str = ""
+    flash: str = ""
     merchants: dict[str, str] = field(default_factory=dict)
 
 
@@ -210,10 +212,20 @@ async def _furnish(world: World, doors: Doors, operator: Caller, plan: AppPlan) 
     """Make the products, merchants and wallets of one app, and what risk shall know of it."""
     app = world.apps[plan.name]
     app.collect, app.recharge = f"{plan.name}_COLLECT", f"{plan.name}_RECHARGE"
+    app.flash = f"{plan.name}_FLASH"
     both = [kinds_pb2.TOOL_QR_PAYER, kinds_pb2.TOOL_BALANCE]
     await asyncio.gather(
         make_product(doors, operator, app, app.collect, kinds_pb2.TRADE_TYPE_COLLECT, both),
         make_product(doors, operator, app, app.recharge, kinds_pb2.TRADE_TYPE_RECHARGE, both[:1]),
+        make_product(
+            doors,
+            operator,
+            app,
+            app.flash,
+            kinds_pb2.TRADE_TYPE_COLLECT,
+            both,
+            expiry_seconds=FLASH_SECONDS,
+        ),
         *(make_merchant(doors, operator, app, merchant) for merchant in plan.merchants),
         *(
             open_wallet(world.caller(plan.name), doors, user)
@@ -231,6 +243,8 @@ async def make_product(
     code: str,
     kind: kinds_pb2.TradeType.ValueType,
     tools: Sequence[kinds_pb2.Tool.ValueType],
+    *,
+    expiry_seconds: int = EXPIRY_SECONDS,
 ) -> None:
     """Make a product of one app."""
     request = ops_pb.CreateProductRequest(
@@ -239,7 +253,7 @@ async def make_product(
         type=kind,
         name=code.replace("_", " ").lower(),
         tools=tools,
-        expiry_seconds=EXPIRY_SECONDS,
+        expiry_seconds=expiry_seconds,
         app_ids=[app.app_id],
     )
     await operator.ask(doors.trade_ops.CreateProduct, request)

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from checker.rules import answers, books, clearing, orders, provider, timers, webhooks
+from checker.rules import (
+    acknowledged,
+    answers,
+    books,
+    clearing,
+    orders,
+    provider,
+    timers,
+    watched,
+    webhooks,
+)
 
 ALL = (
     *books.RULES,
@@ -10,6 +20,10 @@ ALL = (
     *clearing.RULES,
     *provider.RULES,
     *answers.RULES,
+    *acknowledged.RULES,
     *webhooks.RULES,
     *timers.RULES,
 )
+
+# Where the whole history is known, from the first call to the last.
+UNDER_FAULTS = (*ALL, *watched.RULES)

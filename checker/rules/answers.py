@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from checker.evidence import OK, Call, Entry, Evidence, Told
+from checker.evidence import MAYBE, OK, Call, Entry, Evidence, Told
 from checker.trace import Order, Trace, orders, traces
-from checker.verdict import Finding, Rule
+from checker.verdict import Finding, Harm, Rule
 
 # What may have become of an answer. Whatever is final may only come under review.
 _STILL: Mapping[str, frozenset[str]] = {
@@ -16,8 +16,6 @@ _STILL: Mapping[str, frozenset[str]] = {
     "SUCCEEDED": frozenset({"SUCCEEDED", "REVIEW"}),
     "FAILED": frozenset({"FAILED", "REVIEW"}),
 }
-# Codes after which nobody knows whether the call was carried out.
-_MAYBE = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "INTERNAL", "CANCELLED", "UNAVAILABLE"})
 _MUST_REFUSE = {"reused": "REQUEST_REUSED", "refund_too_much": "REFUND_EXCEEDS_TRADE"}
 
 
@@ -41,7 +39,7 @@ def _still(call: Call, told: Told, trace: Trace) -> Iterator[str]:
         now = next((one for one in entries if one.number == number), None)
         if now is None:
             yield f"was told of {kind} {number}, which is not in the trace"
-        elif state in _STILL and now.state not in _STILL[state]:
+        elif state in _STILL and now.state not in _STILL[state] and not trace.is_decided:
             yield f"was told that {kind} {number} is {state}, and it is {now.state}"
         elif kind == "refund" and now.amount_minor != call.amount_minor:
             yield f"asked for {call.amount_minor}, refund {number} is of {now.amount_minor}"
@@ -81,7 +79,8 @@ def _wrongly_taken(order: Order) -> Iterator[str]:
         reason = _MUST_REFUSE.get(call.story)
         if reason is None or call.answer is None or not _breaks_a_rule(call, order):
             continue
-        if call.answer.reason != reason:
+        in_doubt = call.answer.code in MAYBE and call.answer.reason != "INTERNAL"
+        if call.answer.reason != reason and not in_doubt:
             yield f"{call.verb} {call.number} was answered {call.answer.code}, not {reason}"
 
 
@@ -98,13 +97,9 @@ def _made(order: Order, trace: Trace) -> Iterator[str]:
         ("CreateRefund", "refunds", trace.of("trade", "refund")),
     )
     for verb, kind, entries in wanted:
-        numbers = {call.number for call in order.of(verb) if _may_have_been_done(call)}
+        numbers = {call.number for call in order.of(verb) if call.may_be_done}
         if len(entries) > len(numbers):
             yield f"has {len(entries)} {kind}, {len(numbers)} were asked for"
-
-
-def _may_have_been_done(call: Call) -> bool:
-    return call.answer is None or call.answer.code == OK or call.answer.code in _MAYBE
 
 
 RULES = (
@@ -119,5 +114,6 @@ RULES = (
         unit="calls",
         count=lambda evidence: len(evidence.calls),
         check=_once,
+        harm=Harm.DUPLICATE,
     ),
 )

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from checker.effects import BALANCE, actual, differences, expected, moved_by, movements
+from checker.effects import (
+    BALANCE,
+    SECOND_CHARGE,
+    actual,
+    differences,
+    expected,
+    movements,
+)
 from checker.evidence import Balance, Evidence
 from checker.trace import traces
-from checker.verdict import Finding, Rule
+from checker.verdict import Finding, Harm, Rule
+
+PARKED = ("suspense", "duplicate")
 
 
 def _zero(evidence: Evidence) -> Iterator[Finding]:
@@ -52,8 +61,19 @@ def _effects(evidence: Evidence) -> Iterator[Finding]:
             continue
         failed = sum(1 for one in trace.of("payment", "refund") if one.state == "FAILED")
         wanted = expected(order, trace, evidence, known)
-        for what in differences(wanted, actual(trace), rounding=failed):
-            yield Finding(order.trace_no, what)
+        found = actual(trace)
+        harm = _direction(wanted, found)
+        for what in differences(wanted, found, rounding=failed):
+            yield Finding(order.trace_no, what, harm)
+
+
+def _direction(wanted: Mapping[str, int], found: Mapping[str, int]) -> Harm:
+    """Return what a difference means: less than what happened is lost, more is doubled."""
+    booked = sum(map(abs, found.values()))
+    happened = sum(map(abs, wanted.values()))
+    if booked == happened:
+        return Harm.UNEXPLAINED
+    return Harm.LOST if booked < happened else Harm.DUPLICATE
 
 
 def _once(evidence: Evidence) -> Iterator[Finding]:
@@ -87,27 +107,59 @@ def _wallets(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(account, f"holds {balance}, and should hold {wanted[account]}")
 
 
-def _suspense(evidence: Evidence) -> Iterator[Finding]:
-    """What stands in suspense is exactly what moved for payments under review."""
-    known, doubted = movements(evidence), Counter[str]()
+def _parked(evidence: Evidence) -> Iterator[Finding]:
+    """What stands in suspense and as duplicates is exactly what nobody may keep yet."""
+    known, wanted = movements(evidence), Counter[tuple[str, str]]()
     numbers = set()
-    for _, trace in traces(evidence):
-        won = {one.number for one in trace.payments if one.state == "SUCCEEDED"}
-        for attempt in trace.attempts("PAY"):
-            numbers.add(attempt.number)
-            if attempt.facts["leg_no"][:-2] not in won or attempt.state != "SUCCEEDED":
-                doubted[attempt.currency_code] += moved_by(attempt, known)
+    for order, trace in traces(evidence):
+        if trace.is_open:
+            return  # Whether it will be in doubt is not known yet.
+        numbers |= {attempt.number for attempt in trace.attempts("PAY")}
+        for account, amount in expected(order, trace, evidence, known).items():
+            kind, _, currency = account.split(":")
+            if kind in PARKED:
+                wanted[kind, currency] -= amount
     for one in evidence.movements:  # Of other callers: what they asked for cannot be known.
         if one.kind == "charge" and one.number not in numbers and one.moved_minor:
-            doubted[one.currency_code] += one.moved_minor * (one.moved_minor != one.amount_minor)
-    stands = {line.currency_code: line.credit_minor - line.debit_minor
-              for line in _lines(evidence, "SUSPENSE")}  # fmt: skip
-    for currency in sorted({*doubted, *stands}):
-        if doubted[currency] != stands.get(currency, 0):
+            strange = one.moved_minor != one.amount_minor
+            wanted["suspense", one.currency_code] += one.moved_minor * strange
+        if one.kind == SECOND_CHARGE and one.of not in numbers:
+            wanted["duplicate", one.currency_code] += one.moved_minor
+    stands = {(kind, line.currency_code): line.credit_minor - line.debit_minor
+              for kind in PARKED for line in _lines(evidence, kind.upper())}  # fmt: skip
+    for kind, currency in sorted({*wanted, *stands}):
+        if wanted[kind, currency] != stands.get((kind, currency), 0):
             yield Finding(
-                f"suspense::{currency}",
-                f"stands at {stands.get(currency, 0)}, in doubt are {doubted[currency]}",
+                f"{kind}::{currency}",
+                f"stands at {stands.get((kind, currency), 0)}, in doubt are"
+                f" {wanted[kind, currency]}",
             )
+
+
+def _explained(evidence: Evidence) -> Iterator[Finding]:
+    """Whatever is parked in a trace has cases that are not resolved and say so, and no other."""
+    for order, trace in traces(evidence):
+        cases = [one for one in trace.of("payment", "case") if one.state != "RESOLVED"]
+        about_refunds = trace.of("payment", "refund") and any(
+            not one.facts.get("parked_on") for one in cases
+        )
+        if trace.is_open or about_refunds:
+            continue
+        found = actual(trace)
+        for kind in PARKED:
+            said = Counter[str]()
+            for case in cases:
+                if case.facts.get("parked_on") == kind:
+                    said[case.currency_code] += case.amount_minor
+            stands = {name.rpartition(":")[2]: -amount for name, amount in found.items()
+                      if name.startswith(f"{kind}:")}  # fmt: skip
+            for currency in sorted({*said, *stands}):
+                if said[currency] != stands.get(currency, 0):
+                    yield Finding(
+                        order.trace_no,
+                        f"{kind} has {stands.get(currency, 0)} {currency} of it,"
+                        f" its open cases say {said[currency]}",
+                    )
 
 
 def _lines(evidence: Evidence, kind: str) -> list[Balance]:
@@ -120,12 +172,14 @@ RULES = (
         unit="lines",
         count=lambda evidence: len(evidence.trial),
         check=_zero,
+        harm=Harm.UNBALANCED,
     ),
     Rule(
         name="clearing[balance] is zero: what wallets paid is what was booked of it",
         unit="accounts",
         count=lambda evidence: sum(line.owner == BALANCE for line in evidence.trial),
         check=_wallets_cleared,
+        harm=Harm.UNBALANCED,
     ),
     Rule(
         name="nothing stands in refund transit when no refund is open",
@@ -133,12 +187,14 @@ RULES = (
         count=lambda evidence: len(_lines(evidence, "REFUND_TRANSIT")),
         check=_transit,
         must_see=False,
+        harm=Harm.UNBALANCED,
     ),
     Rule(
         name="the journal proves itself: hash chain, replay, double entry, vouchers",
         unit="books",
         count=lambda _: 1,
         check=_proved,
+        harm=Harm.UNBALANCED,
     ),
     Rule(
         name="ledger = what happened, account by account, in every trace",
@@ -153,6 +209,7 @@ RULES = (
             len(trace.of("ledger", "voucher")) for _, trace in traces(evidence)
         ),
         check=_once,
+        harm=Harm.DUPLICATE,
     ),
     Rule(
         name="every wallet holds what came in less what went out",
@@ -161,10 +218,19 @@ RULES = (
         check=_wallets,
     ),
     Rule(
-        name="suspense is what moved for payments under review, to the minor unit",
+        name="suspense and duplicates are what nobody may keep yet, to the minor unit",
         unit="accounts",
-        count=lambda evidence: len(_lines(evidence, "SUSPENSE")),
-        check=_suspense,
+        count=lambda evidence: sum(len(_lines(evidence, kind.upper())) for kind in PARKED),
+        check=_parked,
+        must_see=False,
+    ),
+    Rule(
+        name="whatever is parked has an open case that says so",
+        unit="cases",
+        count=lambda evidence: sum(
+            len(trace.of("payment", "case")) for _, trace in traces(evidence)
+        ),
+        check=_explained,
         must_see=False,
     ),
 )

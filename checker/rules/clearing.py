@@ -8,22 +8,28 @@ from collections.abc import Iterator, Sequence
 from checker.evidence import Call, Entry, Evidence
 from checker.money import fee, rate
 from checker.trace import Trace, traces
-from checker.verdict import Finding, Rule
+from checker.verdict import Finding, Harm, Rule
+
+# Of a success that the channel took back: no batch takes such an item.
+_NOT_CLEARED = frozenset({"HELD", "CANCELLED"})
 
 
 def _items(evidence: Evidence) -> Iterator[Finding]:
     for order, trace in traces(evidence):
-        items = trace.of("settlement", "clearing_item")
+        items = [one for one in trace.of("settlement", "clearing_item")
+                 if one.state not in _NOT_CLEARED]  # fmt: skip
         wanted = _sources(order.first, trace)
         found = Counter(one.number for one in items)
         for number in sorted({*wanted, *found}):
             if found[number] != (number in wanted):
                 where = f"{found[number]} clearing items, not {int(number in wanted)}"
-                yield Finding(order.trace_no, f"{number} has {where}")
+                harm = Harm.DUPLICATE if found[number] > (number in wanted) else Harm.LOST
+                yield Finding(order.trace_no, f"{number} has {where}", harm)
         for item in items:
             if item.number in wanted:
                 for what in _item(item, wanted[item.number], order.first, trace, evidence):
-                    yield Finding(order.trace_no, f"clearing item {item.number} {what}")
+                    what = f"clearing item {item.number} {what}"
+                    yield Finding(order.trace_no, what, Harm.UNEXPLAINED)
 
 
 def _sources(call: Call, trace: Trace) -> dict[str, Entry]:
@@ -97,6 +103,7 @@ RULES = (
         ),
         check=_items,
         must_see=False,
+        harm=Harm.LOST,
     ),
     Rule(
         name="fee and cost are what contract and channel account say, everywhere",

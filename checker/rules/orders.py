@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from checker.evidence import OK, Entry, Evidence
 from checker.trace import OPEN, Order, Trace, orders, traces
-from checker.verdict import Finding, Rule
+from checker.verdict import Finding, Harm, Rule
 
 _PAID = frozenset({"PAID", "COMPLETED"})
 _NOT_CHARGED = frozenset({"FAILED", "CLOSED"})
@@ -16,7 +16,7 @@ def _agree(evidence: Evidence) -> Iterator[Finding]:
     for order in orders(evidence).values():
         accepted = [call for call in order.calls if call.answer and call.answer.code == OK]
         if accepted and not evidence.traces.get(order.trace_no):
-            yield Finding(order.trace_no, "was accepted and has no trace")
+            yield Finding(order.trace_no, "was accepted and has no trace", Harm.LOST)
     for order, trace in traces(evidence):
         if len(trace.trades) != 1:
             yield Finding(order.trace_no, f"has {len(trace.trades)} trades")
@@ -41,12 +41,27 @@ def _trade(order: Order, trade: Entry, trace: Trace) -> Iterator[str]:
         yield f"is {trade.state} and no payment succeeded"
     if trade.state not in _PAID and won and not reviewed:
         yield f"is {trade.state} although payment {won[0].number} succeeded"
-    if (trade.state == "REVIEW") != bool(reviewed):
+    if (trade.state == "REVIEW") != bool(reviewed and not won):
         yield f"is {trade.state} with {len(reviewed)} payments under review"
     if reviewed and not trace.of("payment", "case"):
         yield "is under review without a case"
     if trade.state == "CREATED" and trace.payments:
         yield f"is CREATED with {len(trace.payments)} payments"
+    if trade.state == "CLOSED":
+        yield from _closed(trace)
+
+
+def _closed(trace: Trace) -> Iterator[str]:
+    """Nobody can pay what is closed: no try is open, and what was charged has its case."""
+    for one in (*trace.payments, *trace.attempts("PAY")):
+        if one.state in OPEN:
+            yield f"is CLOSED, and its {one.kind} {one.number} is {one.state}"
+    about = {case.facts.get("about", "") for case in trace.of("payment", "case")}
+    for payment in trace.payments:
+        charged = [one for one in trace.attempts("PAY", payment.number)
+                   if one.state in ("SUCCEEDED", "REVIEW") and not _went_back(one)]  # fmt: skip
+        if charged and payment.number not in about:
+            yield f"is CLOSED, attempt {charged[0].number} is {charged[0].state}, without a case"
 
 
 def _shown(order: Order, trade: Entry, evidence: Evidence) -> Iterator[str]:
@@ -65,19 +80,34 @@ def _payment(payment: Entry, trade: Entry, trace: Trace) -> Iterator[str]:
     if (payment.amount_minor, payment.currency_code) != (trade.amount_minor, trade.currency_code):
         yield f"is of {_money(payment)}, the trade of {_money(trade)}"
     attempts = trace.attempts("PAY", payment.number)
-    yield from _charged(payment, attempts)
+    yield from _charged(payment, attempts, trace)
     decisions = [one for one in trace.of("risk", "decision") if one.number == payment.number]
     if attempts and not any(one.facts.get("decision") == "PASS" for one in decisions):
         yield "reached a channel without a PASS of risk"
 
 
-def _charged(order: Entry, attempts: list[Entry]) -> Iterator[str]:
-    """What a payment or refund says must be what its attempts say."""
-    moved = [one for one in attempts if one.state == "SUCCEEDED"]
-    if order.state == "SUCCEEDED" and len(moved) != 1:
-        yield f"SUCCEEDED with {len(moved)} attempts that moved money"
-    if order.state in _NOT_CHARGED:
-        wrong = [one for one in attempts if one.state not in _NOT_CHARGED]
+def _went_back(attempt: Entry) -> bool:
+    """Return whether channel heard that the money went back; if it did is the provider's rule."""
+    reason = attempt.facts.get("failure_reason", "")
+    return attempt.state == "REVIEW" and reason == "CHANNEL_REVERSED"
+
+
+def _charged(order: Entry, attempts: list[Entry], trace: Trace) -> Iterator[str]:
+    """What a payment or refund says must be what its attempts say.
+
+    Money that moved beside it, or although it is over, has a case that is about it.
+    """
+    about = {case.facts.get("about", "") for case in trace.of("payment", "case")}
+    moved = [one for one in attempts if one.state in ("SUCCEEDED", "REVIEW")]
+    won = [one for one in moved if trace.is_winner(one, order)]
+    if order.state == "SUCCEEDED" and len(won) != 1:
+        yield f"SUCCEEDED with {len(won)} attempts that moved money"
+    if order.state == "SUCCEEDED":
+        for one in moved:
+            if one not in won and not {one.number, order.number} & about:
+                yield f"SUCCEEDED, and attempt {one.number} moved money too, without a case"
+    if order.state in _NOT_CHARGED and not order.facts.get("review_kind"):
+        wrong = [one for one in attempts if one.state not in _NOT_CHARGED and not _went_back(one)]
         if wrong:
             yield f"is {order.state}, its attempt {wrong[0].number} is {wrong[0].state}"
     if order.state == "REVIEW" and not any(
@@ -125,7 +155,7 @@ def _refund(refund: Entry, carried: Entry | None, trace: Trace) -> Iterator[str]
     if (refund.state, refund.amount_minor) != (state, carried.amount_minor):
         yield (f"is {refund.state} {refund.amount_minor} for trade, "
                f"{carried.state} {carried.amount_minor} for payment")  # fmt: skip
-    yield from _charged(carried, attempts)
+    yield from _charged(carried, attempts, trace)
 
 
 def _sum(trace: Trace, refunds: list[Entry], evidence: Evidence) -> Iterator[str]:

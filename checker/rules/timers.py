@@ -5,22 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from checker.evidence import Entry, Evidence
-from checker.trace import OPEN, Trace, traces
+from checker.trace import OPEN, traces
 from checker.verdict import Finding, Rule
 
 
 def _open(evidence: Evidence) -> Iterator[tuple[str, Entry]]:
     for order, trace in traces(evidence):
         for entry in trace.entries:
-            if entry.state in OPEN and _is_at_work(entry, trace):
+            if entry.state in OPEN:
                 yield order.trace_no, entry
-
-
-def _is_at_work(entry: Entry, trace: Trace) -> bool:
-    """Whether it goes on by itself. A trade that nobody tries to pay waits for its caller."""
-    if (entry.service, entry.kind) != ("trade", "trade"):
-        return True
-    return any(payment.state in OPEN for payment in trace.payments)
 
 
 def _due(evidence: Evidence) -> Iterator[Finding]:

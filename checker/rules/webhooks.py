@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from checker.evidence import Delivery, Evidence
+from checker.evidence import Delivery, Entry, Evidence
 from checker.trace import traces
-from checker.verdict import Finding, Rule
+from checker.verdict import Finding, Harm, Rule
 
 _PAID = frozenset({"PAID", "COMPLETED"})
-_TOLD = frozenset({"PAID", "COMPLETED", "SUCCEEDED", "FAILED"})
+_TOLD = frozenset({"PAID", "COMPLETED", "CLOSED", "SUCCEEDED", "FAILED"})
 _UNTOLD = "REVIEW"  # Nobody is told that facts conflict; what was told before stays.
 
 
@@ -68,13 +68,18 @@ def _never_paid(evidence: Evidence) -> Iterator[Finding]:
         trade.number
         for _, trace in traces(evidence)
         for trade in trace.trades
-        if any(one.state in ("SUCCEEDED", "REVIEW") for one in trace.payments)
-        and trade.state in (*_PAID, "REVIEW")
+        if any(one.state in ("SUCCEEDED", "REVIEW") or _was_paid(one) for one in trace.payments)
+        and (trade.state in (*_PAID, "REVIEW") or trace.is_decided)
     }
     known = evidence.trades
     for one in evidence.deliveries:
         if one.state in _PAID and one.number in known and one.number not in won:
             yield Finding(one.trace_no, f"its app was told {one.state}, and nobody paid")
+
+
+def _was_paid(payment: Entry) -> bool:
+    """Whether it had succeeded before its channel took that back."""
+    return payment.facts.get("review_kind") == "CHANNEL_REVERSED"
 
 
 def _newest(evidence: Evidence) -> Mapping[str, Delivery]:
@@ -96,6 +101,7 @@ RULES = (
             len(trace.of("trade", "webhook")) for _, trace in traces(evidence)
         ),
         check=_arrived,
+        harm=Harm.LOST,
     ),
     Rule(
         name="every delivery is signed, repeats are equal, a version has one webhook",
