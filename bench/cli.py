@@ -5,21 +5,29 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from bench.fill import FILL_MAX
 from bench.load import Shape
-from bench.play import play
-from bench.report import save, text
+from bench.overload import Push
+from bench.overload import overload as play_overload
+from bench.overload import text as overload_text
+from bench.play import Plan, play, play_levels, remove
+from bench.report import folder_of, levels_text, save, text
+from bench.roll import play_roll, roll_world
 from mesh.cli.output import AsJson, Home, show
-from mesh.config import ConfigError, load, services
+from mesh.config import ConfigError, Settings, load, services
 from mesh.embedded.places import StartError, is_free
 from mesh.supervisor import is_running
 
 bench = App(name="bench", help=__doc__)
 
 Form = Literal["unary", "batch"]
+What = Literal["pay-wallet", "collect"]
+SWEEP = [1, 16, 64, 256, 1024, 2048]
 Flag = Annotated[bool, Parameter(negative=())]
 PACK_MAX = 512
 _PORTS, _TRIES = (20_000, 32_000), 200
@@ -33,7 +41,10 @@ def collect(
     form: Form = "unary",
     pack: int = 64,
     warm_up: float = 3.0,
+    runs: int = 1,
+    fill: int = 0,
     no_references: Flag = False,
+    flames: Flag = False,
     save_result: Annotated[bool, Parameter(name="--save", negative=())] = False,
     home: Home = None,
     as_json: AsJson = False,
@@ -55,17 +66,24 @@ def collect(
         Payments of one BatchPayTrades.
     warm_up
         Seconds of load before the measured ones.
+    runs
+        How often to measure; the run with the median of payments a second counts.
+    fill
+        Earlier orders to make before, in the database.
     no_references
         Leave pgbench and the run with one row a statement out.
+    flames
+        Make flame graphs of the first run with py-spy, and keep the result.
     save_result
-        Keep the result in bench/results.
+        Keep the result in a folder in bench/results.
     home
         The bench makes a new installation in the folder `bench` of this home and removes it.
     as_json
         Write one JSON document; progress goes to stderr.
     """
     shape = _shape("collect", seconds, in_flight, form, pack, warm_up)
-    return _bench(shape, home, references=not no_references, keep=save_result, as_json=as_json)
+    plan = _plan(shape, runs=runs, fill=fill, references=not no_references, flames=flames)
+    return _bench(shape, plan, home, keep=save_result or flames, as_json=as_json)
 
 
 @bench.command
@@ -76,7 +94,10 @@ def pay_wallet(
     form: Form = "unary",
     pack: int = 64,
     warm_up: float = 3.0,
+    runs: int = 1,
+    fill: int = 0,
     no_references: Flag = False,
+    flames: Flag = False,
     save_result: Annotated[bool, Parameter(name="--save", negative=())] = False,
     home: Home = None,
     as_json: AsJson = False,
@@ -98,17 +119,160 @@ def pay_wallet(
         Payments of one BatchPayTrades.
     warm_up
         Seconds of load before the measured ones.
+    runs
+        How often to measure; the run with the median of payments a second counts.
+    fill
+        Earlier orders to make before, in the database.
     no_references
         Leave pgbench and the run with one row a statement out.
+    flames
+        Make flame graphs of the first run with py-spy, and keep the result.
     save_result
-        Keep the result in bench/results.
+        Keep the result in a folder in bench/results.
     home
         The bench makes a new installation in the folder `bench` of this home and removes it.
     as_json
         Write one JSON document; progress goes to stderr.
     """
     shape = _shape("pay-wallet", seconds, in_flight, form, pack, warm_up)
-    return _bench(shape, home, references=not no_references, keep=save_result, as_json=as_json)
+    plan = _plan(shape, runs=runs, fill=fill, references=not no_references, flames=flames)
+    return _bench(shape, plan, home, keep=save_result or flames, as_json=as_json)
+
+
+@bench.command
+def sweep(
+    what: What = "pay-wallet",
+    *,
+    in_flight: Annotated[list[int], Parameter(negative=())] = SWEEP,
+    seconds: float = 20.0,
+    form: Form = "batch",
+    pack: int = 64,
+    warm_up: float = 3.0,
+    runs: int = 1,
+    fill: int = 0,
+    flames: Flag = False,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> int:
+    """One kind of payment at several numbers in flight, in one installation; with a picture.
+
+    The result is kept in a folder in bench/results: numbers, table, `levels.svg` with payments a
+    second and waiting times over payments in flight. Exit codes as of the others.
+
+    Parameters
+    ----------
+    what
+        `pay-wallet` or `collect`.
+    in_flight
+        Payments at once; repeat it for each level.
+    seconds
+        How long to measure each level.
+    form
+        `unary`: PayTrade, one payment a call. `batch`: BatchPayTrades.
+    pack
+        Payments of one BatchPayTrades, fewer where fewer are in flight.
+    warm_up
+        Seconds of load before the measured ones.
+    runs
+        How often to measure each level; the median counts.
+    fill
+        Earlier orders to make before, in the database.
+    flames
+        Make flame graphs of each level with py-spy.
+    home
+        The bench makes a new installation in the folder `bench` of this home and removes it.
+    as_json
+        Write one JSON document; progress goes to stderr.
+    """
+    shapes = [_shape(what, seconds, level, form, min(pack, level), warm_up) for level in in_flight]
+    plan = _plan(shapes[0], runs=runs, fill=fill, references=False, flames=flames, name="sweep")
+    settings = load(home=_place(home), metrics_port=free_row(len(services())))
+    result = asyncio.run(play_levels(settings, shapes, plan, say=_say))
+    told = levels_text(result)
+    show(told, result, as_json=as_json)
+    folder = folder_of(what, form, "sweep")
+    save(folder, result, told)
+    _say(f"kept in {folder}")
+    return 1 if result["problems"] else 0
+
+
+@bench.command
+def roll(
+    *, calls: int = 10_000, in_flight: int = 4, home: Home = None, as_json: AsJson = False
+) -> int:
+    """Replace every service under load and count the calls that fail.
+
+    Wallet and QR payments, batches of eight, streams, reads, and callbacks over HTTP, from
+    callers in their default configuration who repeat nothing. Goes round the services until
+    there were so many calls; a service takes TONGBAO_CONNECTION_SECONDS (30) and a little.
+    Exit codes: 0 no call failed and the books fit; 1 otherwise, or something did not start.
+
+    Parameters
+    ----------
+    calls
+        How many calls at least.
+    in_flight
+        Callers of each of the six kinds.
+    home
+        The bench makes a new installation in the folder `bench` of this home and removes it.
+    as_json
+        Write one JSON document; progress goes to stderr.
+    """
+    if calls < 1 or in_flight < 1:
+        raise ConfigError("--calls and --in-flight must be positive")
+    settings = load(home=_place(home), metrics_port=free_row(len(services())))
+    result = asyncio.run(_roll(settings, calls, in_flight))
+    lines = [f"{key}: {value}" for key, value in result.items()]
+    show("\n".join(lines), result, as_json=as_json)
+    return 1 if result["failed"] or result["problems"] else 0
+
+
+@bench.command
+def overload(
+    *,
+    peak_seconds: float = 10.0,
+    seconds: float = 20.0,
+    in_flight: int = 256,
+    times: float = 3.0,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> int:
+    """Three times what it can do: how much is still paid, how fast the others are told no.
+
+    Payments from wallets. The peak is what so many callers in flight bring; then so many times
+    the peak is begun, whatever becomes of it. Exit codes: 0 nothing that was taken is lost; 1
+    otherwise, or something did not start.
+
+    Parameters
+    ----------
+    peak_seconds
+        How long to look for the peak.
+    seconds
+        How long to push.
+    in_flight
+        Payments at once at the peak.
+    times
+        How many times the peak is begun a second.
+    home
+        The bench makes a new installation in the folder `bench` of this home and removes it.
+    as_json
+        Write one JSON document; progress goes to stderr.
+    """
+    if peak_seconds <= 0 or seconds <= 0 or in_flight < 1 or times <= 0:
+        raise ConfigError("--peak-seconds, --seconds, --in-flight, --times must be positive")
+    settings = load(home=_place(home), metrics_port=free_row(len(services())))
+    push = Push(peak_seconds=peak_seconds, seconds=seconds, in_flight=in_flight, times=times)
+    result = asyncio.run(play_overload(settings, push, say=_say))
+    show(overload_text(result), result, as_json=as_json)
+    return 1 if result["problems"] else 0
+
+
+async def _roll(settings: Settings, calls: int, in_flight: int) -> dict[str, Any]:
+    try:
+        async with roll_world(settings, _say) as (stage, world, inbox):
+            return await play_roll(stage, world, inbox, calls=calls, in_flight=in_flight, say=_say)
+    finally:
+        remove(settings)
 
 
 def _shape(
@@ -123,8 +287,30 @@ def _shape(
     )
 
 
-def _bench(shape: Shape, home: Home, *, references: bool, keep: bool, as_json: bool) -> int:
+def _plan(
+    shape: Shape, *, runs: int, fill: int, references: bool, flames: bool, name: str = ""
+) -> Plan:
+    if runs < 1 or not 0 <= fill <= FILL_MAX:
+        raise ConfigError(f"--runs must be positive, --fill 0 to {FILL_MAX}")
+    folder = folder_of(shape.what, shape.form, name or str(shape.in_flight)) / "flames"
+    return Plan(runs=runs, fill=fill, references=references, flames=folder if flames else None)
+
+
+def _bench(shape: Shape, plan: Plan, home: Home, *, keep: bool, as_json: bool) -> int:
     """Run it in a folder of its own and show the result."""
+    settings = load(home=_place(home), metrics_port=free_row(len(services())))
+    result = asyncio.run(play(settings, shape, plan, say=_say))
+    told = text(result)
+    show(told, result, as_json=as_json)
+    if keep:
+        folder = folder_of(shape.what, shape.form, str(shape.in_flight))
+        save(folder, result, told)
+        _say(f"kept in {folder}")
+    return 1 if result["problems"] else 0
+
+
+def _place(home: Home) -> Path:
+    """Return the home of a bench's own installation. Raises StartError if one runs there."""
     place = load(home=home).home / "bench"
     if is_running(place):
         raise StartError(
@@ -132,15 +318,10 @@ def _bench(shape: Shape, home: Home, *, references: bool, keep: bool, as_json: b
             why=f"its installation is in {place}",
             next_step="Wait for it, or name another home by --home",
         )
-    settings = load(home=place, metrics_port=_free_row(len(services())))
-    result = asyncio.run(play(settings, shape, references=references, say=_say))
-    show(text(result), result, as_json=as_json)
-    if keep:
-        _say(f"kept in {save(result)}")
-    return 1 if result["problems"] else 0
+    return place
 
 
-def _free_row(count: int) -> int:
+def free_row(count: int) -> int:
     """Return the first of `count` ports in a row that nobody listens on: one a service."""
     draw = random.SystemRandom()
     for _ in range(_TRIES):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
@@ -20,6 +21,8 @@ from tongbao.trade.v1 import trade_service_pb2 as pb
 
 CALL_S = 30.0
 PAID_S = 60.0
+REFUSED = "RESOURCE_EXHAUSTED"
+_PAUSE_S = (0.1, 0.5)
 AMOUNT_MINOR = 1_234  # Not one of the amounts that make the simulator fail.
 
 _State = trade_pb2.Trade.State
@@ -50,7 +53,10 @@ async def run(send: Send, shape: Shape) -> tuple[list[Done], float, float]:
 
     async def keep_one() -> None:
         while monotonic() < end:
-            done.append(await send())
+            one = await send()
+            done.append(one)
+            if REFUSED in one.errors:  # As the refusal asks: not again at once.
+                await asyncio.sleep(random.uniform(*_PAUSE_S))  # noqa: S311 it only spreads load
 
     calls = shape.in_flight if shape.form == "unary" else max(1, shape.in_flight // shape.pack)
     await asyncio.gather(*(keep_one() for _ in range(calls)))
@@ -78,14 +84,14 @@ class Sender:
         began = monotonic()
         try:
             answer = await self._world.trade.PayTrade(
-                self._request(), timeout=CALL_S, metadata=self._app.metadata()
+                self.request(), timeout=CALL_S, metadata=self._app.metadata()
             )
         except grpc.aio.AioRpcError as error:
             return Done(began, monotonic(), 0, (error.code().name,))
         return _done(began, [_problem(answer)])
 
     async def _send_pack(self) -> Done:
-        requests = [self._request() for _ in range(self._shape.pack)]
+        requests = [self.request() for _ in range(self._shape.pack)]
         began = monotonic()
         try:
             answer = await self._world.trade.BatchPayTrades(
@@ -105,7 +111,7 @@ class Sender:
 
     async def _send_and_wait(self) -> Done:
         """Show the payer a code, and wait for the webhook that says PAID."""
-        request = self._request()
+        request = self.request()
         began = monotonic()
         try:
             answer = await self._world.trade.PayTrade(
@@ -130,7 +136,8 @@ class Sender:
         late = ["NO_WEBHOOK" if isinstance(one, TimeoutError) else "" for one in told]
         return _done(began, [*late, *(one for one in problems if one not in ("", "PROCESSING"))])
 
-    def _request(self) -> pb.PayTradeRequest:
+    def request(self) -> pb.PayTradeRequest:
+        """Return a payment that was never asked for."""
         serial = next(self._serial)
         number = f"{self.prefix}-{serial}"
         users, merchants = self._world.users, self._world.merchants(self._shape.what)

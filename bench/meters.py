@@ -20,7 +20,7 @@ from mesh.config import Settings
 PROC = Path("/proc")
 _TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
 STATS_S = 10.5  # An idle backend keeps its counters for itself as long as 10 s.
-_IDLE_S = 3.0
+IDLE_S = 3.0
 _SIZES = re.compile(r'tongbao_statement_rows_(count|sum)\{statement="(\w+)"\} (\S+)')
 
 
@@ -55,8 +55,8 @@ class Meters:
         """Return the commits of services that wait for work, in the time that `counts` takes."""
         async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as admin:
             before = await _one(admin, _COMMITS)
-            await asyncio.sleep(_IDLE_S)
-            return round((await _one(admin, _COMMITS) - before) * STATS_S / _IDLE_S)
+            await asyncio.sleep(IDLE_S)
+            return round((await _one(admin, _COMMITS) - before) * STATS_S / IDLE_S)
 
     async def _statements(self) -> tuple[Counter[str], Counter[str]]:
         """Return how often each statement ran, and with how many rows in all."""
