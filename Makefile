@@ -11,11 +11,11 @@ DEV  := $(VENV)/.dev-stamp
 PIP  := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # The folders that hold our own code, as far as they exist yet.
-CODE := $(wildcard mesh trade payment channel ledger settlement risk sim demo checker bench tools)
+CODE := $(wildcard mesh trade payment channel ledger settlement risk sim demo checker bench torture web tools)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test unit lint gen check bench mutants lock baseline clean
+.PHONY: help run test unit lint gen typescript docs check bench torture mutants lock baseline clean
 
 help:    ## list what make can do
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 12
@@ -46,12 +46,25 @@ gen: $(DEV)    ## proto/ -> gen/
 	@# In place and only what differs, so that whatever runs meanwhile finds its modules.
 	@cd build/gen && find . -type f | while read -r new; do \
 	  cmp -s "$$new" "../../gen/$$new" || { mkdir -p "../../gen/$$(dirname "$$new")"; cp "$$new" "../../gen/$$new"; }; done
-	@cd gen && find . -type f -not -name '*.pyc' | while read -r old; do \
+	@cd gen && find python -type f -not -name '*.pyc' | while read -r old; do \
 	  [ -e "../build/gen/$$old" ] || rm "$$old"; done
 
-check: lint gen    ## what a change must pass besides the tests: contracts, style, types, house rules
-	git diff --exit-code --stat -- gen
-	@extra=$$(git ls-files --others --exclude-standard -- gen); \
+typescript: $(DEV)    ## proto/ -> gen/typescript, and the example built against it; needs node and npm
+	@command -v npm >/dev/null || { echo "make typescript needs node 20 and npm" >&2; exit 1; }
+	cd gen/typescript && npm ci --silent
+	rm -rf build/typescript gen/typescript/src
+	PATH="$(CURDIR)/$(BIN):$$PATH" buf generate --template buf.gen.typescript.yaml --output build/typescript
+	mv build/typescript/src gen/typescript/src
+	cd examples/typescript && npm ci --silent && npm run --silent build
+
+docs: $(DEV)    ## contracts and state tables -> docs/reference
+	@mkdir -p build
+	$(BIN)/buf build proto --output build/commented.binpb
+	$(BIN)/python tools/reference.py build/commented.binpb docs/reference
+
+check: lint gen docs    ## what a change must pass besides the tests: contracts, style, types, house rules
+	git diff --exit-code --stat -- gen docs/reference
+	@extra=$$(git ls-files --others --exclude-standard -- gen docs/reference); \
 	  if [ -n "$$extra" ]; then echo "not committed: $$extra"; exit 1; fi
 	@if [ -e proto/baseline.binpb ]; then set -x; \
 	  $(BIN)/buf breaking proto --against proto/baseline.binpb; \
@@ -61,6 +74,10 @@ check: lint gen    ## what a change must pass besides the tests: contracts, styl
 bench: $(DEV)    ## payments a second and what each costs, beside pgbench and cap 1; ARGS=--save keeps it
 	$(BIN)/tongbao bench pay-wallet --home build/bench $(ARGS)
 	$(BIN)/tongbao bench collect --home build/bench --no-references $(ARGS)
+
+SEEDS ?= 3
+torture: $(DEV)    ## kill, pause, cut off and rob an installation, heal it, check everything; SEEDS=20
+	$(BIN)/tongbao torture --seeds $(SEEDS) $(ARGS)
 
 mutants: $(DEV)    ## break the code on purpose; every patch in tests/mutants must turn a test red
 	$(BIN)/python tools/mutants.py $(ARGS)

@@ -15,7 +15,7 @@ FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
 
 SERVICES = frozenset({"trade", "payment", "channel", "ledger", "settlement", "risk"})
-PACKAGES = SERVICES | {"mesh", "sim", "demo", "checker", "bench"}
+PACKAGES = SERVICES | {"mesh", "sim", "demo", "checker", "bench", "torture", "web"}
 FOLDERS = PACKAGES | {"tests", "tools"}
 
 # What demo and bench need to bring the processes up, to sign their own calls, to tell the time.
@@ -37,7 +37,9 @@ MAY_IMPORT |= {
     "checker": {"checker", "tongbao"},
     "demo": {"demo", "checker", "tongbao", *STARTS_THE_MESH},
     "bench": {"bench", "demo", "tongbao", *STARTS_THE_MESH},
-    "tools": {"tools"},
+    "torture": {"torture", "demo", "checker", "tongbao", *STARTS_THE_MESH},
+    "web": {"web", "tongbao"},
+    "tools": {"tools", "mesh", "tongbao"},
 }
 OURS = PACKAGES | {"tongbao", "tests", "tools"}
 
@@ -105,6 +107,7 @@ BANS = (
         "mesh.db",
         homes=(
             "mesh/db.py",
+            "mesh/lists.py",  # Lists are put together from what is asked for.
             "mesh/outbox.py",  # Holds a lock for as long as it leads.
             "mesh/migrate.py",
             "mesh/embedded/*",  # Makes the roles before there is a database to speak of.
