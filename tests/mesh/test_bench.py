@@ -35,8 +35,36 @@ def test_a_bench_measures_and_its_books_fit(fresh_home, what, options):
     assert not (fresh_home / "bench").exists()
 
 
+def test_a_sweep_has_levels_and_a_picture_after_earlier_orders(fresh_home, tmp_path):
+    """Two levels, the median of two runs each, 300 orders before; kept where it was started."""
+    done = tongbao(
+        "bench", "sweep", "pay-wallet", "--in-flight", "4", "--in-flight", "16", "--runs", "2",
+        "--seconds", "1", "--warm-up", "0.5", "--fill", "300", "--json",
+        home=fresh_home, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert [level["in_flight"] for level in told["levels"]] == [4, 16]
+    for level in told["levels"]:
+        assert level["payments_per_s"] in level["runs"]
+        assert len(level["runs"]) == 2
+    assert told["problems"] == []
+    assert min(told["fill"][table] for table in WRITTEN) >= 300
+    assert told["machine"].keys() >= {"fdatasync_us", "postgres", "python", "system"}
+    [folder] = (tmp_path / "bench" / "results").iterdir()
+    assert {file.name for file in folder.iterdir()} == {"result.json", "result.txt", "levels.svg"}
+
+
 @pytest.mark.parametrize(
-    "wrong", [["--seconds", "0"], ["--in-flight", "0"], ["--pack", "513"], ["--warm-up", "-1"]]
+    "wrong",
+    [
+        ["--seconds", "0"],
+        ["--in-flight", "0"],
+        ["--pack", "513"],
+        ["--warm-up", "-1"],
+        ["--runs", "0"],
+        ["--fill", "-1"],
+    ],
 )
 def test_a_bench_that_makes_no_sense_is_refused(fresh_home, wrong):
     """Before anything is started."""

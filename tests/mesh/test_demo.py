@@ -23,12 +23,12 @@ ORDERS = 120
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
-def tongbao(*arguments, home):
+def tongbao(*arguments, home, cwd=ROOT):
     """Run the command to its end; nothing is set but the home."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TONGBAO_")}
     return subprocess.run(
         [sys.executable, "-m", "mesh.cli", *arguments, "--home", str(home)],
-        cwd=ROOT,
+        cwd=cwd,
         env=kept,
         capture_output=True,
         text=True,
