@@ -1,5 +1,6 @@
 """Real servers for tests: one PostgreSQL and one NATS a session, a new database a test."""
 
+import gc
 import itertools
 import shutil
 import tempfile
@@ -91,6 +92,9 @@ def database(
         return postgres.dsn(service, database=name)
 
     yield make
+    # A pool that is closed while it grows forgets a connection half-way through its
+    # authentication; until it is collected its backend would hold us up for a minute.
+    gc.collect()
     with psycopg.connect(postgres.admin_dsn, autocommit=True) as admin:
         for name in made:
             admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

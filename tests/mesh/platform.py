@@ -62,7 +62,7 @@ async def open_platform(home):
         world = open_world(home, webhook_port=Ports(home).port("webhooks"))
         journal = Journal(world.folder / "webhooks.jsonl")
         stack.callback(journal.close)
-        receiver = Receiver(journal, port=world.webhook_port, secrets={})
+        receiver = Receiver(journal, port=world.webhook_port, secrets=world.webhook_secrets())
         await stack.enter_async_context(receiver)
         await make_world(world, stage.doors, stage.operator, stage.acquirers)
         receiver.secrets.update({name: app.webhook_secret for name, app in world.apps.items()})

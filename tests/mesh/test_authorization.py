@@ -284,8 +284,10 @@ def lacking(empty):
 
 
 def changed(before, after):
+    """Return which tables differ, but for webhooks: their tries go on by a ladder of time."""
     return sorted(name for name in before.keys() | after.keys()
-                  if before.get(name) != after.get(name))  # fmt: skip
+                  if before.get(name) != after.get(name)
+                  and not name.startswith("trade.webhook"))  # fmt: skip
 
 
 async def test_what_serves_the_mesh_is_not_at_the_public_port(scene):
