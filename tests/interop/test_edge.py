@@ -99,6 +99,26 @@ async def test_every_broken_field_is_named(http):
 
 
 @pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'{"pageSize": ', "Expecting"),
+        (b"\xff", "utf-8"),
+        ({"pageSize": 1.5}, "pageSize"),
+        # Left out it would be no filter at all, and the answer would be everything.
+        ({"statez": ["STATE_PAID"]}, "statez"),
+        ({"states": ["STATE_PAYED"]}, "STATE_PAYED"),
+        ({"type": "COLLECT"}, "COLLECT"),
+    ],
+)
+async def test_what_is_no_message_is_refused_with_a_reason(http, body, told):
+    status, _, answer = await http(f"{TRADES}/ListTrades", body)
+    assert (status, answer["code"]) == (400, "invalid_argument")
+    assert told in answer["message"]
+    [info] = answer["details"]
+    assert info["debug"] == {"reason": "MALFORMED_BYTES", "domain": "tongbao"}
+
+
+@pytest.mark.parametrize(
     ("path", "body", "headers", "status"),
     [
         (f"{TRADES}/GetTrade", {"orderNo": "o"}, {"authorization": ""}, 401),

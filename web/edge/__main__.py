@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 
 import tongbao
 from web.edge.bridge import Bridge
+from web.edge.patience import PatientProtocol
 
 _KEEP_ALIVE_SECONDS = 30
 _DRAIN_SECONDS = 20
 _CONNECTIONS_MAX = 2000
+_PRINTABLE = re.compile(rb"[\x20-\x7e]*")
 _CHANNEL_OPTIONS = (
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.http2.ping_timeout_ms", 5_000),
@@ -43,6 +46,7 @@ def main() -> None:
         _front(Bridge(public_services(), open_channels=open_channels)),
         host=host,
         port=int(port),
+        http=PatientProtocol,
         ssl_certfile=given.certificate,
         ssl_keyfile=given.key,
         lifespan="on",
@@ -65,9 +69,16 @@ def public_services() -> Iterator[ServiceDescriptor]:
 
 
 def _front(bridge: Bridge) -> Any:
-    """Return the bridge with `/healthz` before it, and a word for those who lost their way."""
+    """Return the bridge with `/healthz` before it, and a word for those who lost their way.
+
+    A header with anything but printable ASCII ends here: gRPC could not carry it on, and to read
+    it would break the call.
+    """
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            headers = [one for one in scope["headers"] if _PRINTABLE.fullmatch(one[1])]
+            scope = {**scope, "headers": headers}
         if scope["type"] == "http" and scope["path"] == "/healthz":
             await _say(send, 200, {"status": "SERVING"})
         elif scope["type"] == "http" and scope["path"] == "/":

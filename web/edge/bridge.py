@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, Final
 
 import grpc
-from connectrpc.compat import google_protobuf_codecs
 from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
 from connectrpc.request import RequestContext
 from connectrpc.server import ConnectASGIApplication, Endpoint
@@ -18,6 +17,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from tongbao.common.v1 import options_pb2
+from web.edge.codec import strict_codecs
 from web.edge.errors import to_connect
 
 REQUEST_BYTES_MAX = 1 << 20
@@ -52,7 +52,7 @@ class Bridge(ConnectASGIApplication[Mapping[str, grpc.aio.Channel]]):
         super().__init__(
             service=opened(),
             endpoints=lambda channels: dict(_endpoints(known, channels)),
-            codecs=google_protobuf_codecs(),
+            codecs=strict_codecs(),
             read_max_bytes=REQUEST_BYTES_MAX,
         )
 

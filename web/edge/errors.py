@@ -41,11 +41,18 @@ class ReadableDetail(ErrorDetail):
 
 def to_connect(error: grpc.aio.AioRpcError) -> ConnectError:
     """Return the error as the Connect protocol spells it; code, text and details stay."""
-    details: list[ErrorDetail] = []
+    status = status_pb2.Status()
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin" and isinstance(value, bytes):
-            details = [ReadableDetail(one) for one in status_pb2.Status.FromString(value).details]
-    return ConnectError(CODES[error.code().value[0]], error.details() or "", details=details)
+            status = status_pb2.Status.FromString(value)
+    status.code, status.message = error.code().value[0], error.details() or ""
+    return from_status(status)
+
+
+def from_status(status: status_pb2.Status) -> ConnectError:
+    """Return a refusal as the Connect protocol spells it."""
+    details = [ReadableDetail(one) for one in status.details]
+    return ConnectError(CODES[status.code], status.message, details=details)
 
 
 def _readable(detail: any_pb2.Any) -> Struct | None:
