@@ -270,13 +270,15 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
         """Yield the packs of an app's stream, whose items are all its own.
 
         When its token is good no more it is as if the caller had ended its stream: what was
-        read is answered, then TOKEN_EXPIRED or TOKEN_INVALID is raised.
+        read is answered, then TOKEN_EXPIRED or TOKEN_INVALID is raised. A pack of more items than
+        it may have raises INVALID_FIELDS: of one message there could be a hundred thousand.
         """
         place = await self._gate.enter(identity, rule, method=name, items=1, is_stream=True)
         lapse = asyncio.ensure_future(self._gate.lapse(metadata))
 
         async def read() -> AsyncIterator[Any]:
             async for request in until(_readable(requests), lapse):
+                _check(request)
                 await self._gate.pace(place, len(request.items))
                 yield request
 

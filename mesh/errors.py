@@ -73,6 +73,8 @@ class Declined(Exception):
         super().__init__(f"{status.domain}/{status.reason}: {status.message}")
 
 
+_FIELDS_MAX = 32  # Of one item; a call's own answer has more room.
+
 # What a flow may raise; anything else is a bug.
 KNOWN = (Refused, Malformed, Declined, NotExecuted, Unknown)
 
@@ -92,11 +94,16 @@ def to_item_status(error: Exception) -> item_pb2.ItemStatus:
     if isinstance(error, Declined):
         return error.status
     refused = _as_refused(error)
+    if isinstance(error, Malformed):
+        broken = error.violations.field_violations[:_FIELDS_MAX]
+        facts = {one.field: conceal(one.description) for one in broken}
+    else:
+        facts = _shown(refused.facts)
     return item_pb2.ItemStatus(
         code=refused.code,
         reason=refused.reason,
         domain=refused.domain,
-        metadata=_shown(refused.facts),
+        metadata=facts,
         message=conceal(str(error if isinstance(error, Malformed) else refused)),
     )
 

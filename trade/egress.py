@@ -24,8 +24,15 @@ _PROBLEM_MAX = 300
 _NOT_PUBLIC = "its address is not public"
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 # Not public either, whatever the running version of `ipaddress` knows of it: metadata of some
-# clouds, IPv4 in IPv6 as it was once written, and the translation prefix for private use.
-_NEVER = tuple(ipaddress.ip_network(one) for one in ("192.0.0.0/24", "::/96", "64:ff9b:1::/48"))
+# clouds, relays, IPv4 in IPv6 as it was once written and as translators write it, the
+# translation prefix for private use, segment routing, and what private IPv6 once was.
+_NEVER = tuple(
+    ipaddress.ip_network(one)
+    for one in (
+        "168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24",
+        "::/96", "::ffff:0:0:0/96", "64:ff9b:1::/48", "5f00::/16", "fec0::/10",
+    )
+)  # fmt: skip
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

@@ -66,6 +66,7 @@ async def test_trades_are_read_each_by_either_number_and_only_ones_own(world: Wo
     ]
     results = (await shop.stub.BatchGetTrades(pb.BatchGetTradesRequest(items=items))).results
     assert [told(one) for one in results] == ["OK", "TRADE_NOT_FOUND", "INVALID_FIELDS", "OK"]
+    assert list(results[2].status.metadata) == ["key"]  # Which field, and why.
     assert results[1].status.code == code_pb2.NOT_FOUND
     assert results[0].response == results[3].response
     assert results[0].response.trade == mine

@@ -203,6 +203,18 @@ async def test_a_broken_pack_ends_the_stream(shop: Shop):
     assert stream.error is None
 
 
+async def test_a_pack_has_no_more_items_than_a_batch(shop: Shop):
+    """It ends the stream as a broken one does; what came before is answered."""
+    stream = getting(shop.stub)
+    await stream.send(known=pb.GetTradeRequest(order_no="nobody"))
+    await stream.answered("known")
+    await stream.send(**{f"i{n}": pb.GetTradeRequest(order_no="nobody") for n in range(513)})
+    await stream.ended()
+    assert stream.error is not None
+    assert stream.error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert set(stream.answers) == {"known"}
+
+
 async def test_a_stream_is_slowed_down_where_calls_are_refused(ground: Ground):
     """32 items where ten may come at a stroke: all are answered, none refused."""
     async with running(ground, app_per_second=20, app_burst=10) as world:

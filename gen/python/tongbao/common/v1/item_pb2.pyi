@@ -104,7 +104,7 @@ class ItemStatus(_message.Message):
     """For people who debug."""
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The facts behind the reason."""
+        """The facts behind the reason; of `INVALID_FIELDS` each broken field and the rule it breaks."""
 
     def __init__(
         self,

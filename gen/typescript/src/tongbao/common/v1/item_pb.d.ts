@@ -89,7 +89,7 @@ export declare type ItemStatus = Message<"tongbao.common.v1.ItemStatus"> & {
   domain: string;
 
   /**
-   * The facts behind the reason.
+   * The facts behind the reason; of `INVALID_FIELDS` each broken field and the rule it breaks.
    *
    * @generated from field: map<string, string> metadata = 4;
    */
