@@ -84,7 +84,7 @@ class Desk:
         charge = self._book.find(self._acquirer, Kind.CHARGE, ask.of)
         if charge is None:
             raise Refusal(404, "NOT_FOUND")
-        if charge.ask.currency != ask.currency:
+        if charge.reported_currency != ask.currency:  # What came is what can go back.
             raise invalid("currency")
         if ask.amount_minor > charge.moved_minor + charge.extra_minor - charge.given_back_minor:
             raise Refusal(409, "REFUND_EXCEEDS")

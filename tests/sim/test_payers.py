@@ -175,13 +175,22 @@ async def test_a_refund_can_come_back_and_be_made_anew(simulator, inbox):
 
 @pytest.mark.parametrize(("asked", "moved"), [("CNY", "USD"), ("USD", "CNY")])
 async def test_another_currency_can_be_what_really_moved(simulator, inbox, asked, moved):
-    """Callback, query and truth say so."""
+    """Callback, query and truth say so, and it is what can be given back."""
     number = await made(simulator, inbox, 10_000 + WRONG_CURRENCY, currency=asked)
     await inbox.wait_for(lambda: inbox.about(number))
     assert inbox.about(number)[0]["currency"] == moved
     assert (await simulator.call("GET", f"/v1/charges/{number}"))[1]["currency"] == moved
     [row] = await rows(simulator, number)
     assert (row["currency"], row["moved_currency"]) == (asked, moved)
+    back = {
+        "refund_no": new_number("RF"),
+        "charge_no": number,
+        "amount_minor": 10_000 + WRONG_CURRENCY,
+        "notify_url": inbox.url,
+    }
+    for currency, status in ((asked, 400), (moved, 200)):
+        ask = back | {"currency": currency}
+        assert (await simulator.call("POST", "/v1/refunds", ask))[0] == status
 
 
 async def test_what_is_to_come_survives_a_kill(tmp_path, inbox):
