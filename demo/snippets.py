@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,20 +35,21 @@ def lines(
     here = "" if home == HOME_DEFAULT else f" --home {shlex.quote(str(home))}"
     bearer = f'-H "authorization: Bearer $(.venv/bin/tongbao token {example.app}{here})"'
     grpcurl = f"grpcurl -cacert {shlex.quote(str(ca))}"
+    # Only contributors have it (`make test` installs it).
+    has_buf = Path(sys.executable).with_name("buf").exists()
     buf = f".venv/bin/buf curl --protocol grpc --cacert {shlex.quote(str(ca))}"
-    told = [
-        "What there is to call:",
-        f"  {grpcurl} {address} list",
-        f"  {buf} --list-methods https://{address}",
-    ]
+    told = ["What there is to call:", f"  {grpcurl} {address} list"]
+    if has_buf:
+        told.append(f"  {buf} --list-methods https://{address}")
     for title, method, content in _calls(example):
         data = f"-d '{json.dumps(content)}'"
         told += [
             title,
-            f"  {grpcurl} {bearer} {data} {address} {_SERVICE}/{method}",
-            f"  {buf} {bearer} {data} https://{address}/{_SERVICE}/{method}",
             f"  .venv/bin/tongbao call TradeService/{method} {data} --as {example.app}{here}",
+            f"  {grpcurl} {bearer} {data} {address} {_SERVICE}/{method}",
         ]
+        if has_buf:
+            told.append(f"  {buf} {bearer} {data} https://{address}/{_SERVICE}/{method}")
     return [
         *told,
         "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -26,7 +27,8 @@ def main(home: Path) -> None:
 
 
 if __name__ == "__main__":
+    here = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("TONGBAO_HOME", ".tongbao")
     try:
-        main(Path(sys.argv[1] if len(sys.argv) > 1 else ".tongbao").resolve())
+        main(Path(here).resolve())
     except FileNotFoundError as error:
         sys.exit(f"{error.filename} is not there: start `make run` first, or name its home")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -31,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = app(given, result_action="return_value")
     except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # Whoever read it, such as `head`, has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # For the flush at the end.
         return INTERRUPTED
     except Exception as error:
         # Here, so that `tongbao --help` does not load what these errors come from.

@@ -34,7 +34,7 @@ _NEXT = {
     "NOT_FOUND": "Check the number, and that --as is the app that owns it",
     "ALREADY_EXISTS": "Use a new number for new content, or the old content for the old number",
     "FAILED_PRECONDITION": "Read the thing as it is now; the facts above say what is in the way",
-    "UNAVAILABLE": "Call again; nothing was done. `tongbao status` shows what answers",
+    "UNAVAILABLE": "Call again with the same number; `tongbao status` shows what answers",
     "DEADLINE_EXCEEDED": "Repeat with the same number, or read by it: it may have been done",
     "UNKNOWN": "Repeat with the same number, or read by it: it may have been done",
     "INTERNAL": "Look for the error_id in the service's log, in <home>/logs",
@@ -65,8 +65,9 @@ def call(
     data
         The request as protobuf JSON; `-` reads it from stdin.
     as_name
-        Who calls: `operator` or an app's name. Default: the operator where operators may
-        call, else the first app known here.
+        Who calls: `operator`, an app's name, or the private key file `op-<name>.key` of
+        another operator. Default: the operator where operators may call, else the first app
+        known here.
     home
         The home it runs in. Default: .tongbao, or TONGBAO_HOME.
     as_json

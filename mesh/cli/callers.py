@@ -1,12 +1,14 @@
-"""Who speaks to a running installation from the command line: the operator, or a known app.
+"""Who speaks to a running installation from the command line: an operator, or a known app.
 
-Apps are known when `<home>/demo/world.json` names them, with their keys beside it, as
+The operator of this home has its key there; another one brings the file of theirs. Apps are
+known when `<home>/demo/world.json` names them, with their keys beside it, as
 `tongbao demo` leaves them.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from mesh.supervisor import read_state
 from mesh.tokens import Signer
 
 OPERATOR_NAME = "operator"
+_KEY_FILE = re.compile(r"op-([A-Za-z0-9-]{1,64})\.key")  # Of another operator; see mesh.tokens.
 
 
 def app_names(home: Path) -> list[str]:
@@ -24,9 +27,13 @@ def app_names(home: Path) -> list[str]:
 
 
 def signer_of(home: Path, name: str) -> Signer:
-    """Return the signer of the operator or of an app. Raises StartError for a stranger."""
+    """Return the signer of the operator, of an app, or of the operator whose private key the
+    file `op-<name>.key` called `name` holds. Raises StartError for a stranger.
+    """
     if name == OPERATOR_NAME:
         file, issuer = home / "keys" / "operator.key", f"op:{OPERATOR}"
+    elif another := _KEY_FILE.fullmatch(Path(name).name):
+        file, issuer = Path(name), f"op:{another[1]}"
     else:
         apps = _apps(home)
         app = apps.get(name) or apps.get(name.upper())
@@ -34,7 +41,8 @@ def signer_of(home: Path, name: str) -> Signer:
             raise StartError(
                 f"nobody here is called {name!r}",
                 why=f"known are {', '.join([OPERATOR_NAME, *sorted(apps)])}",
-                next_step="Name one of these; `tongbao demo` makes apps",
+                next_step="Name one of these, which `tongbao demo` makes, or the key file "
+                "op-<name>.key of another operator",
             )
         file, issuer = home / "demo" / str(app["key"]), str(app["app_id"])
     try:
@@ -44,6 +52,12 @@ def signer_of(home: Path, name: str) -> Signer:
             f"there is no key of {name}",
             why=f"{file} does not exist",
             next_step="Run `tongbao up`, or name another home by --home",
+        ) from None
+    except ValueError as error:
+        raise StartError(
+            f"there is no key in {file}",
+            why=str(error),
+            next_step="Make one: openssl genpkey -algorithm ed25519",
         ) from None
 
 

@@ -48,9 +48,10 @@ def logs(
     as_json
         Write one JSON object a line; what was no JSON is its `text`.
     """
-    file = load(home=home).home / "logs" / f"{name}.log"
+    folder = load(home=home).home / "logs"
+    file = folder / f"{name}.log"
     if "/" in name or not file.is_file():
-        there = ", ".join(sorted(one.stem for one in file.parent.glob("*.log"))) or "none yet"
+        there = ", ".join(sorted(one.stem for one in folder.glob("*.log"))) or "none yet"
         raise ConfigError(f"name: there is no log of {name}; there are: {there}")
     if lines < 0:
         raise ConfigError(f"--lines: must not be negative (got {lines})")

@@ -42,10 +42,12 @@ def status(*, home: Home = None, as_json: AsJson = False) -> int:
         return 1
     answers, behind = asyncio.run(_look(state, settings))
     parts = [_part(name, answer, state, behind.get(name)) for name, answer in answers.items()]
+    silent = [name for name, answer in answers.items() if not answer]
+    well = f"no answer of {', '.join(silent)}" if silent else "healthy"
     began = datetime.fromisoformat(state["started"])
     text = (
         f"version {state['version']}, pid {state['pid']}, up for {_span(_age(began))}, "
-        f"{'healthy' if state['healthy'] else 'starting'}\n"
+        f"{well if state['healthy'] else 'starting'}\n"
         f"{table([HEADS, *map(_row, parts)])}"
     )
     show(text, {"running": True, **state, "parts": parts}, as_json=as_json)

@@ -17,7 +17,8 @@ def token(name: str, *, home: Home = None, as_json: AsJson = False) -> int:
     Parameters
     ----------
     name
-        `operator`, or the name of an app that `tongbao demo` made, e.g. `MALL`.
+        `operator`, the private key file `op-<name>.key` of another one, or the name of an app
+        that `tongbao demo` made, e.g. `MALL`.
     home
         The home whose keys sign it. Default: .tongbao, or TONGBAO_HOME.
     as_json

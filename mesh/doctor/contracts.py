@@ -37,7 +37,8 @@ async def generated(_: Scene) -> Sequence[Finding]:
     image = root / "gen" / "tongbao.binpb"
     program = shutil.which("buf", path=str(Path(sys.executable).parent))
     if not (root / "proto").is_dir() or not image.is_file() or program is None:
-        return (skipped("generated code", "no proto/ or no buf here: an installed package"),)
+        why = "no proto/ or no buf beside the code: nobody generates here"
+        return (skipped("generated code", why, next_step="Nothing, but for who edits proto/"),)
     process = await asyncio.create_subprocess_exec(
         program, "build", "proto", "--exclude-source-info", "--output", "-#format=binpb",
         cwd=root, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,

@@ -11,7 +11,7 @@ from mesh.db import Database
 from mesh.doctor.finding import Finding, Scene, failed, passed, unseen, warned
 from mesh.migrate import standing
 from mesh.standing import Late, standing_of
-from mesh.upkeep import MONTHS_AHEAD, horizons
+from mesh.upkeep import horizons
 
 CONNECT_S = 5.0
 BACKLOG_ROWS, BACKLOG_S = 1_000, 30
@@ -69,7 +69,7 @@ def _partitions(service: str, table: Any) -> Finding:
     seen = f"{name}: made for {table.days} days to come"
     if table.days < DAYS_LEAST:
         return warned("partitions", seen, step)
-    return passed("partitions", f"{seen} (wanted: {MONTHS_AHEAD} months)")
+    return passed("partitions", f"{seen} (fewer than {DAYS_LEAST} are too few)")
 
 
 async def backlogs(scene: Scene) -> Sequence[Finding]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+import grpc
+
 from mesh.config import Settings, services
 from mesh.doctor.contracts import generated, policies
 from mesh.doctor.databases import backlogs, schemas, server, shifts
@@ -40,6 +42,13 @@ async def _looked(check: Check, scene: Scene) -> Sequence[Finding]:
     except TimeoutError:
         problem = f"no answer in {SECONDS:.0f} s"
     except Exception as error:  # Whatever it trips over is what the reader wants to know.
-        problem = f"{type(error).__name__}: {error}"
+        problem = _told(error)
     name = check.__name__.replace("_", " ")
     return (failed(name, f"could not be looked at: {problem}", "Look: `tongbao status`"),)
+
+
+def _told(error: Exception) -> str:
+    """Return an error in one line; gRPC's own text has many, of which two words count."""
+    if isinstance(error, grpc.RpcError) and isinstance(error, grpc.Call):
+        return f"{error.code().name} {error.details()}"
+    return f"{type(error).__name__}: {error}"

@@ -75,8 +75,6 @@ def unseen(scene: Scene, check: str, why: str) -> Finding:
     return skipped(check, why)
 
 
-def skipped(check: str, why: str) -> Finding:
+def skipped(check: str, why: str, *, next_step: str = "Start it: `tongbao up --detach`") -> Finding:
     """Return that it could not be looked at."""
-    return Finding(
-        check=check, verdict=Verdict.SKIP, seen=why, next_step="Start it: `tongbao up --detach`"
-    )
+    return Finding(check=check, verdict=Verdict.SKIP, seen=why, next_step=next_step)

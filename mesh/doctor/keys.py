@@ -46,7 +46,7 @@ async def token_keys(scene: Scene) -> Sequence[Finding]:
         return (skipped("token keys", f"there is no {keys}"),)
     wrong = [problem for pair in _pairs(scene) for problem in _problems(*pair)]
     if wrong:
-        step = "Restore it, or delete both halves and `tongbao up` makes new ones"
+        step = "Restore it or chmod 600 it, or delete both halves and `tongbao up` makes new ones"
         return (failed("token keys", "; ".join(wrong), step),)
     ages = [real_now().timestamp() - key.stat().st_mtime for key, _ in _pairs(scene)]
     days = int(max(ages, default=0) // 86_400)

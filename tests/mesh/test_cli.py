@@ -126,3 +126,21 @@ def test_what_stops_the_start_is_said_in_the_foreground_and_when_detached(fresh_
     assert step.startswith("next: ")
     assert "TONGBAO_NATS_PORT" in step
     assert is_running(fresh_home) is None
+
+
+def test_a_reader_who_has_seen_enough_is_no_error(fresh_home):
+    """`tongbao … | head` ends without a word on stderr."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "mesh.cli", "config", "show"]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"TONGBAO_HOME": str(fresh_home)},
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (130, "")

@@ -73,3 +73,19 @@ def test_callers_are_the_operator_and_the_apps_of_the_demo(tmp_path, run):
         signer_of(tmp_path, "nobody")
     with pytest.raises(StartError, match="no key of LOST"):
         signer_of(tmp_path, "LOST")
+
+
+def test_another_operator_brings_the_file_of_a_key(tmp_path, run):
+    """Who approves is not who proposed: two keys, and two names that the services know."""
+    prepare_keys(tmp_path, ["trade"])
+    public = tmp_path / "keys" / "public"
+    mine = tmp_path / "op-bob.key"
+    mine.write_bytes((tmp_path / "keys" / "trade.key").read_bytes())
+    (public / "op-bob.pem").write_bytes((public / "svc-trade.pem").read_bytes())
+    bob = run(Verifier(public).identify(signer_of(tmp_path, str(mine)).token()))
+    assert (bob.role, bob.name) == (options_pb2.ROLE_OPERATOR, "bob")
+    mine.write_text("no key")
+    with pytest.raises(StartError, match="there is no key in"):
+        signer_of(tmp_path, str(mine))
+    with pytest.raises(StartError, match=r"there is no key of .*op-eve\.key"):
+        signer_of(tmp_path, str(tmp_path / "op-eve.key"))
