@@ -18,7 +18,7 @@ from mesh.clock import monotonic
 from mesh.errors import refuse
 from tongbao.common.v1 import reasons_pb2 as reasons
 
-TARGET_SECONDS = 2.0  # Less than half of what a caller without a deadline waits.
+TARGET_SECONDS = 1.0
 WINDOW_SECONDS = 0.5
 _SAMPLES_MIN = 10  # Of one method in a window, to say anything.
 _LESS, _MORE = 0.8, 1.1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC
 
 from mesh.door import Context
+from mesh.lists import Page
 from mesh.wire import fingerprint
 from payment.desk import Desk
 from payment.flow._acts import Request, operator
@@ -55,9 +56,7 @@ class PaymentOpsService(pb_grpc.PaymentOpsServiceServicer):
             ),
             overdue=request.overdue,
         )
-        cases, token = await list_cases(
-            self._desk, wanted=wanted, page_size=request.page_size, after=request.page_token
-        )
+        cases, token = await list_cases(self._desk, wanted=wanted, page=Page.of(request))
         return pb.ListCasesResponse(
             cases=[case_to_proto(case) for case in cases], next_page_token=token
         )

@@ -27,8 +27,7 @@ class Filter:
 async def page_of_cases(
     db: Database, *, wanted: Filter, after: str, size: int, now: datetime
 ) -> Sequence[Case]:
-    """Return up to `size` cases behind the token `after`, in the order of their opening."""
-    micros, _, case_id = after.partition("-")
+    """Return up to `size` cases behind the case `after`, in the order of their opening."""
     rows = await db.rows(
         _PAGE,
         kinds=list(wanted.kinds),
@@ -38,8 +37,7 @@ async def page_of_cases(
         opened_before=wanted.opened_before,
         overdue=wanted.overdue,
         now=now,
-        micros=int(micros or 0),
-        case_id=case_id,
+        after=after,
         size=size,
     )
     return [case_of(row) for row in rows]
@@ -52,8 +50,8 @@ async def count_overdue(db: Database, *, now: datetime) -> dict[str, int]:
 
 _PAGE = f"""
 SELECT {", ".join(COLUMNS)} FROM exception_case
-WHERE (create_time, case_id) >
-      ('epoch'::timestamptz + %(micros)s * interval '1 microsecond', %(case_id)s)
+WHERE (%(after)s::text = '' OR (create_time, case_id) >
+       (SELECT create_time, case_id FROM exception_case WHERE case_id = %(after)s::text))
   AND (cardinality(%(kinds)s::text[]) = 0 OR kind = ANY (%(kinds)s::text[]))
   AND (cardinality(%(states)s::text[]) = 0 OR state = ANY (%(states)s::text[]))
   AND (%(app_id)s::text = '' OR app_id = %(app_id)s::text)

@@ -211,7 +211,7 @@ def test_alert_rules_are_right(check):
     built = ROOT / "build" / "bin" / "promtool"
     program = str(built) if os.access(built, os.X_OK) else shutil.which("promtool")
     if program is None:
-        pytest.skip("no promtool: `tools/promtool.sh build/bin/promtool` builds it, with Go")
+        pytest.skip("no promtool: `tools/promtool.sh build/bin/promtool` gets it")
     done = subprocess.run(
         [program, *check], cwd=DEPLOY / "prometheus", capture_output=True, text=True
     )

@@ -359,6 +359,10 @@ async def test_cases_are_listed_in_pages(office):
         if not token:
             break
     assert len(seen) == len(set(seen)) == 5
+    first = await office.maker.ListCases(ops.ListCasesRequest(page_size=2))
+    for strange in (first.next_page_token, f"{10**20 - 1}-cas_{'a' * 26}"):
+        request = ops.ListCasesRequest(page_token=strange, overdue=True)
+        assert await refused(office.maker.ListCases(request)) == "PAGE_TOKEN_INVALID"
     resolved = ops.ListCasesRequest(states=[case_pb2.Case.STATE_RESOLVED])
     assert (await office.maker.ListCases(resolved)).cases == []
     assert (await office.maker.ListCases(ops.ListCasesRequest(overdue=True))).cases == []

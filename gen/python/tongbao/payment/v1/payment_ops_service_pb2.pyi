@@ -45,7 +45,9 @@ class ListCasesRequest(_message.Message):
     page_size: _builtins.int
     """1 to 200; 50 when left out."""
     page_token: _builtins.str
-    """`next_page_token` of the answer before; empty for the first page."""
+    """`next_page_token` of the page before, asked for with the same filters; empty for the first
+    page.
+    """
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only these kinds."""

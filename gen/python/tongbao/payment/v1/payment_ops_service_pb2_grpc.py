@@ -94,6 +94,8 @@ class PaymentOpsServiceServicer:
 
     def ListCases(self, request, context):
         """Returns cases of all apps, the oldest first.
+
+        Fails with `PAGE_TOKEN_INVALID`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -21,7 +21,10 @@ class PaymentOpsServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListCases: _aio.UnaryUnaryMultiCallable[_payment_ops_service_pb2.ListCasesRequest, _payment_ops_service_pb2.ListCasesResponse]
-    """Returns cases of all apps, the oldest first."""
+    """Returns cases of all apps, the oldest first.
+
+    Fails with `PAGE_TOKEN_INVALID`.
+    """
     GetCase: _aio.UnaryUnaryMultiCallable[_payment_ops_service_pb2.GetCaseRequest, _payment_ops_service_pb2.GetCaseResponse]
     """Returns a case with its history, its give-backs and what payment has of its trace.
     Fails with `CASE_NOT_FOUND`.
@@ -71,7 +74,10 @@ class PaymentOpsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _payment_ops_service_pb2.ListCasesRequest,
         context: _aio.ServicerContext[_payment_ops_service_pb2.ListCasesRequest, _abc.Awaitable[_payment_ops_service_pb2.ListCasesResponse]],
     ) -> _abc.Awaitable[_payment_ops_service_pb2.ListCasesResponse]:
-        """Returns cases of all apps, the oldest first."""
+        """Returns cases of all apps, the oldest first.
+
+        Fails with `PAGE_TOKEN_INVALID`.
+        """
 
     @_abc_1.abstractmethod
     def GetCase(

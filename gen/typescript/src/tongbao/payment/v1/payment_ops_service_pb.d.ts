@@ -70,7 +70,8 @@ export declare type ListCasesRequest = Message<"tongbao.payment.v1.ListCasesRequ
   pageSize: number;
 
   /**
-   * `next_page_token` of the answer before; empty for the first page.
+   * `next_page_token` of the page before, asked for with the same filters; empty for the first
+   * page.
    *
    * @generated from field: string page_token = 8;
    */
@@ -624,6 +625,8 @@ export declare const ListCaseRulesResponseSchema: GenMessage<ListCaseRulesRespon
 export declare const PaymentOpsService: GenService<{
   /**
    * Returns cases of all apps, the oldest first.
+   *
+   * Fails with `PAGE_TOKEN_INVALID`.
    *
    * @generated from rpc tongbao.payment.v1.PaymentOpsService.ListCases
    */
