@@ -263,22 +263,23 @@ _MOVE: Statement[_Move, Moved] = Statement(
     sql=f"""
     WITH i AS ({{input}}),
     held AS MATERIALIZED (
-        SELECT i.ord FROM i JOIN payment p ON (p.payment_no, p.app_id) = (i.payment_no, i.app_id)
+        SELECT i.* FROM i JOIN payment p ON (p.payment_no, p.app_id) = (i.payment_no, i.app_id)
         WHERE p.version = i.version ORDER BY p.payment_no FOR NO KEY UPDATE OF p
     ),
     won AS (
         INSERT INTO winner AS w (trade_no, app_id, payment_no)
-        SELECT i.trade_no, i.app_id, i.payment_no FROM i JOIN held USING (ord)
-        WHERE i.state = '{PaymentState.SUCCEEDED}' ORDER BY i.trade_no
+        SELECT trade_no, app_id, payment_no FROM held
+        WHERE state = '{PaymentState.SUCCEEDED}' ORDER BY trade_no
         ON CONFLICT (trade_no) DO UPDATE SET payment_no = w.payment_no
-        RETURNING trade_no, payment_no
+        RETURNING payment_no
     ),
     moved AS (
         UPDATE payment p
         SET {", ".join(f"{name} = i.{name}" for name in _MOVED)}, version = i.version + 1,
             update_time = business_now()
-        FROM i JOIN held USING (ord) LEFT JOIN won USING (trade_no)
-        WHERE p.payment_no = i.payment_no AND coalesce(won.payment_no = i.payment_no, true)
+        FROM held i WHERE p.payment_no = i.payment_no
+          AND (i.state <> '{PaymentState.SUCCEEDED}'
+               OR i.payment_no IN (SELECT payment_no FROM won))
         RETURNING i.ord
     ),
     {_OPENING}{told("moved")}
@@ -302,7 +303,7 @@ _POSTPONE: Statement[_Postpone, None] = Statement(
     sql="""
     WITH i AS ({input}),
     held AS MATERIALIZED (
-        SELECT i.ord FROM i JOIN payment p ON (p.payment_no, p.app_id) = (i.payment_no, i.app_id)
+        SELECT i.* FROM i JOIN payment p ON (p.payment_no, p.app_id) = (i.payment_no, i.app_id)
         WHERE p.due_time IS NOT NULL ORDER BY p.payment_no FOR NO KEY UPDATE OF p
     ),
     postponed AS (
