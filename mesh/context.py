@@ -68,7 +68,7 @@ class acting_as:  # noqa: N801 it reads as the statement that it is
 
 
 def act_as(who: Acting) -> None:
-    """Act on behalf of `who` until the present task ends: for a stream, which has its own."""
+    """Act on behalf of `who` until the present task ends: for a stream or item, which has one."""
     _acting.set(who)
 
 
@@ -94,6 +94,12 @@ class within:  # noqa: N801 it reads as the statement that it is
     def __exit__(self, *_: object) -> None:
         _begun.reset(self._begun)
         _deadline.reset(self._deadline)
+
+
+def act_within(seconds: float | None) -> None:
+    """Give the rest of the present task a deadline, as `within` gives it to a block."""
+    _deadline.set(None if seconds is None else asyncio.get_running_loop().time() + seconds)
+    _begun.set(False)
 
 
 def begin() -> None:

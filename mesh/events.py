@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
+from io import BytesIO
 
 from google.protobuf.message import Message
+from google.protobuf.proto import serialize_length_prefixed
 
 from mesh.clock import to_timestamp
 from mesh.context import acting
 from tongbao.common.v1 import event_pb2
+
+_EVENTS_TAG = bytes([event_pb2.EventBatch.EVENTS_FIELD_NUMBER << 3 | 2])  # 2: it has a length.
 
 
 def pack(
@@ -30,4 +34,7 @@ def pack(
         time=to_timestamp(time),
         payload=event.SerializeToString(),
     )
-    return event_pb2.EventBatch(events=[one]).SerializeToString()
+    batch = BytesIO()  # As EventBatch(events=[one]) is written, without a copy of `one`.
+    batch.write(_EVENTS_TAG)
+    serialize_length_prefixed(one, batch)
+    return batch.getvalue()

@@ -25,9 +25,10 @@ from opentelemetry.trace import SpanKind
 from mesh import streams
 from mesh.batch import NotExecuted, Undone, Unknown
 from mesh.clock import monotonic
-from mesh.context import Acting, acting_as, within
+from mesh.context import Acting, act_as, act_within
 from mesh.db import Database
 from mesh.duty import Leaving, unbroken
+from mesh.logging import debugging
 from mesh.redact import conceal, hold
 from mesh.telemetry import DEAD_LETTERS, EVENTS_APPLIED, INBOX_LAG, traced
 from tongbao.common.v1 import event_pb2
@@ -252,7 +253,10 @@ class Consumer(Generic[Desk]):
         place: int,
         tries: int,
     ) -> bool:
-        """Return whether the event has had its effect; `heard` is a call that brings it too."""
+        """Return whether the event has had its effect; `heard` is a call that brings it too.
+
+        Runs in a task of its own, so what it sets for the handler need not be taken back.
+        """
         if heard is not None and await heard:
             return True
         kind, handler = self._handlers[event.type]
@@ -260,13 +264,12 @@ class Consumer(Generic[Desk]):
         hold(message)
         owner = Acting(app_id=event.app_id, trace_no=event.trace_no, traceparent=event.traceparent)
         try:
-            with (
-                traced(event.type, owner, kind=SpanKind.CONSUMER) as below,
-                acting_as(below),
-                within(_EFFECT_SECONDS),
-            ):
+            with traced(event.type, owner, kind=SpanKind.CONSUMER) as below:
+                act_as(below)
+                act_within(_EFFECT_SECONDS)
                 await handler(self._desk, message)
-                log.debug("event_applied", event_id=event.event_id)
+                if debugging():
+                    log.debug("event_applied", event_id=event.event_id)
         except (NotExecuted, Unknown) as error:
             log.warning("event_not_applied", event_id=event.event_id, problem=str(error))
             return False

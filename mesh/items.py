@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanKind
 
 from mesh.batch import NotExecuted, Unknown
 from mesh.clock import real_epoch
-from mesh.context import Acting, acting, acting_as, remaining, within
+from mesh.context import Acting, act_as, act_within, acting, remaining
 from mesh.crew import Crew
 from mesh.errors import Declined, Malformed, Refused, to_item_status
 from mesh.logging import debugging
@@ -120,7 +120,10 @@ async def _together(done: asyncio.Queue[Any]) -> list[Any]:
 
 
 async def _settle(item: Any, work: Callable[[Any], Awaitable[Any]], result: type[Any]) -> Any:
-    """Return what `work` says to `item`, or a result that holds only a status."""
+    """Return what `work` says to `item`, or a result that holds only a status.
+
+    Runs in a task of its own, so what it sets for the work need not be taken back.
+    """
     hold(item)
     owner, seconds = _owner(item)
     try:
@@ -128,11 +131,9 @@ async def _settle(item: Any, work: Callable[[Any], Awaitable[Any]], result: type
             raise NotExecuted("the deadline passed on the way")
         check(item)
         name = item.DESCRIPTOR.full_name
-        with (
-            traced(name, owner, kind=SpanKind.SERVER) as below,
-            acting_as(below),
-            within(seconds),
-        ):
+        with traced(name, owner, kind=SpanKind.SERVER) as below:
+            act_as(below)
+            act_within(seconds)
             answer = await work(item)
             if debugging():
                 log.debug("item_answered", item=name)
