@@ -186,7 +186,7 @@ def sweep(
     """
     shapes = [_shape(what, seconds, level, form, min(pack, level), warm_up) for level in in_flight]
     plan = _plan(shapes[0], runs=runs, fill=fill, references=False, flames=flames, name="sweep")
-    settings = load(home=_place(home), metrics_port=free_row(len(services())))
+    settings = _settings(home, in_flight=max(in_flight))
     result = asyncio.run(play_levels(settings, shapes, plan, say=_say))
     told = levels_text(result)
     show(told, result, as_json=as_json)
@@ -234,6 +234,8 @@ def overload(
     seconds: float = 20.0,
     in_flight: int = 256,
     times: float = 3.0,
+    form: Form = "unary",
+    pack: int = 64,
     home: Home = None,
     as_json: AsJson = False,
 ) -> int:
@@ -253,6 +255,10 @@ def overload(
         Payments at once at the peak.
     times
         How many times the peak is begun a second.
+    form
+        unary: PayTrade, one payment a call. batch: BatchPayTrades.
+    pack
+        Payments of one BatchPayTrades.
     home
         The bench makes a new installation in the folder `bench` of this home and removes it.
     as_json
@@ -260,8 +266,17 @@ def overload(
     """
     if peak_seconds <= 0 or seconds <= 0 or in_flight < 1 or times <= 0:
         raise ConfigError("--peak-seconds, --seconds, --in-flight, --times must be positive")
+    if not 1 <= pack <= PACK_MAX:
+        raise ConfigError(f"--pack: must be 1 to {PACK_MAX} (got {pack})")
     settings = load(home=_place(home), metrics_port=free_row(len(services())))
-    push = Push(peak_seconds=peak_seconds, seconds=seconds, in_flight=in_flight, times=times)
+    push = Push(
+        peak_seconds=peak_seconds,
+        seconds=seconds,
+        in_flight=in_flight,
+        times=times,
+        form=form,
+        pack=pack,
+    )
     result = asyncio.run(play_overload(settings, push, say=_say))
     show(overload_text(result), result, as_json=as_json)
     return 1 if result["problems"] else 0
@@ -298,7 +313,7 @@ def _plan(
 
 def _bench(shape: Shape, plan: Plan, home: Home, *, keep: bool, as_json: bool) -> int:
     """Run it in a folder of its own and show the result."""
-    settings = load(home=_place(home), metrics_port=free_row(len(services())))
+    settings = _settings(home, in_flight=shape.in_flight)
     result = asyncio.run(play(settings, shape, plan, say=_say))
     told = text(result)
     show(told, result, as_json=as_json)
@@ -307,6 +322,14 @@ def _bench(shape: Shape, plan: Plan, home: Home, *, keep: bool, as_json: bool) -
         save(folder, result, told)
         _say(f"kept in {folder}")
     return 1 if result["problems"] else 0
+
+
+def _settings(home: Home, *, in_flight: int) -> Settings:
+    """Return settings under which `in_flight` payments are never too many: they are the load."""
+    place = _place(home)
+    ports = free_row(len(services()))
+    least = max(in_flight, load(home=place).room_least)
+    return load(home=place, metrics_port=ports, room_least=least)
 
 
 def _place(home: Home) -> Path:

@@ -35,12 +35,17 @@ _WARM_UP_S = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
-    """How hard: seconds of each part, calls in flight at the peak, how many times the peak."""
+    """How hard: seconds of each part, payments in flight at the peak, how many times the peak.
+
+    `form` and `pack` say how payments travel: one a call, or so many in a batch.
+    """
 
     peak_seconds: float
     seconds: float
     in_flight: int
     times: float
+    form: str
+    pack: int
 
 
 async def overload(settings: Settings, push: Push, *, say: Callable[[str], None]) -> dict[str, Any]:
@@ -50,9 +55,9 @@ async def overload(settings: Settings, push: Push, *, say: Callable[[str], None]
     """
     shape = Shape(
         what="pay-wallet",
-        form="unary",
+        form=push.form,
         in_flight=push.in_flight,
-        pack=1,
+        pack=push.pack,
         seconds=push.peak_seconds,
         warm_up=_WARM_UP_S,
     )
@@ -70,7 +75,10 @@ async def overload(settings: Settings, push: Push, *, say: Callable[[str], None]
             peak = rate(done, begin=begin, end=end)
             offered = push.times * peak
             say(f"the push: {offered:.0f} a second for {push.seconds:g} s")
-            pushed, begin, end = await open_loop(sender.send(), offered, seconds=push.seconds)
+            each = push.pack if push.form == "batch" else 1
+            pushed, begin, end = await open_loop(
+                sender.send(), offered / each, seconds=push.seconds
+            )
             told = figures(pushed, begin=begin, end=end, peak=peak)
             return told | {
                 "machine": machine(),
@@ -99,11 +107,12 @@ async def open_loop(
 def figures(pushed: Sequence[Done], *, begin: float, end: float, peak: float) -> dict[str, Any]:
     """Return the goodput and how fast the others were told no."""
     goodput = rate(pushed, begin=begin, end=end)
-    answered = Counter(one.errors[0] if one.errors else "PAID" for one in pushed)
-    waits = sorted(one.ended - one.began for one in pushed if one.errors == (REFUSED,))
+    answered = Counter(error for one in pushed for error in one.errors)
+    answered["PAID"] = sum(one.paid for one in pushed)
+    waits = sorted(one.ended - one.began for one in pushed if REFUSED in one.errors)
     return {
         "peak_per_s": round(peak, 1),
-        "offered_per_s": round(len(pushed) / (end - begin), 1),
+        "offered_per_s": round(answered.total() / (end - begin), 1),
         "goodput_per_s": round(goodput, 1),
         "goodput_ratio": round(goodput / peak, 3) if peak else 0.0,
         "paid_p50_ms": round(percentile_ms(pushed, 0.5, begin=begin, end=math.inf), 1),
@@ -125,7 +134,7 @@ def text(result: dict[str, Any]) -> str:
 async def _lost(stage: Stage, prefix: str, done: Sequence[Done]) -> list[str]:
     """Return what does not fit between what callers were told and what is in the books."""
     counts, _ = await drain(admin_of(stage), prefix=prefix)
-    in_doubt = sum(1 for one in done if one.errors and one.errors != (REFUSED,))
+    in_doubt = sum(error != REFUSED for one in done for error in one.errors)
     told = sum(one.paid for one in done)
     return problems(counts, told=told, in_doubt=in_doubt) + await check_books(stage)
 

@@ -4,9 +4,10 @@ Work that has begun is never thrown away, so what is too much must be turned awa
 door, at once and for certain. How much is too much depends on the machine and on all services
 behind; nobody can write it down. It is measured: while there is a standing queue somewhere,
 even the quickest calls of a method are slow. So twice a second the quick tenth of the calls
-that went well is looked at. Slower than the target: a fifth less room. Quick and the room was
-full: a tenth more. One provider that hangs makes some calls slow, never the quick ones, and
-takes no room from the others (CoDel looks at the least delay for the same reason).
+that went well is looked at. Slower than the target: less room, in proportion, at most half of
+it. Quick and the room was full: a fifth more. One provider that hangs makes some calls slow,
+never the quick ones, and takes no room from the others (CoDel looks at the least delay for the
+same reason). A room begins small: who is refused at first comes back, a queue stays.
 """
 
 from __future__ import annotations
@@ -18,21 +19,21 @@ from mesh.clock import monotonic
 from mesh.errors import refuse
 from tongbao.common.v1 import reasons_pb2 as reasons
 
-TARGET_SECONDS = 1.0
+TARGET_SECONDS = 0.3
 WINDOW_SECONDS = 0.5
 _SAMPLES_MIN = 10  # Of one method in a window, to say anything.
-_LESS, _MORE = 0.8, 1.1
+_LESS, _MORE = 0.5, 1.2  # In one step at most.
 _RETRY_MS = (100, 500)
 
 
 class Room:
-    """Places for `least` to `most` items; it begins with `most`."""
+    """Places for `least` to `most` items; it begins with `least`."""
 
     def __init__(self, *, least: int, most: int) -> None:
         assert 0 < least <= most, (least, most)
 
         self._least, self._most = least, most
-        self.limit = float(most)
+        self.limit = float(least)
         self.taken = 0
         self._by_app: Counter[str] = Counter()
         self._seconds: defaultdict[str, list[float]] = defaultdict(list)
@@ -82,8 +83,8 @@ class Room:
         ]
         if not quick:
             return  # Too few to judge; they are kept for the next time.
-        if max(quick) > TARGET_SECONDS:
-            self.limit = max(self._least, self.limit * _LESS)
+        if (slow := max(quick)) > TARGET_SECONDS:
+            self.limit = max(self._least, self.limit * max(_LESS, TARGET_SECONDS / slow))
         elif self._was_full:
             self.limit = min(self._most, self.limit * _MORE)
         self._was_full = False

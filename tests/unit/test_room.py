@@ -45,34 +45,43 @@ def judged(one, clock, seconds, *, method="PayTrade"):
 SLOW, QUICK = [TARGET_SECONDS * 2] * 20, [TARGET_SECONDS / 10] * 20
 
 
+def grown(clock):
+    """Return a room of 20 to 100 that is as large as it may be."""
+    one = Room(least=20, most=100)
+    while one.limit < 100:
+        one.leave("mall", full(one))
+        judged(one, clock, QUICK)
+    return one
+
+
 def test_it_takes_what_fits_and_refuses_the_next(clock):
-    """What leaves makes room."""
-    one = Room(least=2, most=10)
+    """It begins with the least; what leaves makes room."""
+    one = Room(least=10, most=20)
     assert full(one) == 10
     one.leave("mall", 3)
     assert full(one) == 3
 
 
 def test_a_standing_queue_makes_it_smaller_down_to_the_least(clock):
-    """Even the quick calls are slow: a fifth less each time."""
-    one = Room(least=50, most=100)
-    judged(one, clock, SLOW)
-    assert one.limit == 80
+    """Even the quick calls are slow: less in proportion, at most half of it at a time."""
+    one = grown(clock)
+    judged(one, clock, [TARGET_SECONDS * 1.25] * 20)
+    assert one.limit == pytest.approx(80)
+    judged(one, clock, [TARGET_SECONDS * 10] * 20)
+    assert one.limit == pytest.approx(40)
     for _ in range(9):
         judged(one, clock, SLOW)
-    assert one.limit == 50
+    assert one.limit == 20
 
 
-def test_it_grows_again_only_when_it_was_full(clock):
+def test_it_grows_only_when_it_was_full(clock):
     """Up to the most."""
     one = Room(least=10, most=100)
-    for _ in range(20):
-        judged(one, clock, SLOW)
     judged(one, clock, QUICK)
     assert one.limit == 10
     count = full(one)
     judged(one, clock, QUICK)
-    assert one.limit == pytest.approx(11)
+    assert one.limit == pytest.approx(12)
     one.leave("mall", count)
     for _ in range(100):
         one.leave("mall", full(one))
@@ -82,14 +91,14 @@ def test_it_grows_again_only_when_it_was_full(clock):
 
 def test_a_provider_that_hangs_takes_no_room(clock):
     """Most calls are slow, one in five is quick: there is no standing queue."""
-    one = Room(least=10, most=100)
+    one = grown(clock)
     judged(one, clock, SLOW[:16] + QUICK[:4])
     assert one.limit == 100
 
 
 def test_a_slow_method_counts_though_another_is_quick(clock):
     """What is paid waits; what is only written does not."""
-    one = Room(least=10, most=100)
+    one = grown(clock)
     one.learn("CreateTrade", QUICK[0])
     for second in QUICK:
         one.learn("CreateTrade", second)
