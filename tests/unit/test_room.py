@@ -54,12 +54,47 @@ def grown(clock):
     return one
 
 
+def wary(clock, *, least, most):
+    """Return a room that has just seen a queue, so that its limit is all that it takes."""
+    one = Room(least=least, most=most)
+    judged(one, clock, SLOW)
+    return one
+
+
 def test_it_takes_what_fits_and_refuses_the_next(clock):
     """It begins with the least; what leaves makes room."""
-    one = Room(least=10, most=20)
+    one = wary(clock, least=10, most=20)
     assert full(one) == 10
     one.leave("mall", 3)
     assert full(one) == 3
+
+
+def test_it_takes_twice_as_much_until_it_sees_a_queue(clock):
+    """And again when none was seen for some time."""
+    one = Room(least=10, most=100)
+    count = full(one)
+    assert count == 20
+    one.leave("mall", count)
+    judged(one, clock, SLOW)
+    assert full(one) == 10
+    one.leave("mall", 10)
+    judged(one, clock, QUICK)
+    count = full(one)
+    assert count == int(one.limit)
+    one.leave("mall", count)
+    for _ in range(10):
+        judged(one, clock, QUICK)
+    assert full(one) == int(2 * one.limit)
+
+
+def test_it_grows_when_it_is_full_and_nothing_ends(clock):
+    """Those inside wait for somebody else: others are not kept out because of them."""
+    one = Room(least=10, most=100)
+    assert full(one) == 20
+    assert full(one) == 0
+    clock.at += WINDOW_SECONDS
+    assert full(one) == 20
+    assert full(one) == 0
 
 
 def test_a_standing_queue_makes_it_smaller_down_to_the_least(clock):
