@@ -3,6 +3,7 @@
 import gc
 import itertools
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,11 @@ from mesh.embedded import Nats, Postgres, prepare_database
 from mesh.migrate import migrate
 
 _SMALL = {"shared_buffers": "128MB", "max_wal_size": "1GB"}
+
+
+def pytest_configure() -> None:
+    """Hear SIGINT: a shell's background job ignores it, and so would all that tests start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
