@@ -80,6 +80,18 @@ def judged(attempt: Attempt, said: Result, *, sends: int | None) -> Attempt:
     )
 
 
+def is_crossed(attempt: Attempt, said: Result, *, source: Source) -> bool:
+    """Return whether the success we know may be younger than `said`, which denies it.
+
+    Of an answer to what was asked while nothing was known: the provider may have spoken it
+    before the payer paid. What comes unasked, or was asked for later, contradicts.
+    """
+    if attempt.state is not State.SUCCEEDED or source is Source.CALLBACK:
+        return False
+    event = event_of(attempt, said)
+    return event is Event.ENDED or (event is Event.REFUSED and source is Source.QUERY)
+
+
 def next_look(
     attempt: Attempt, said: Result, *, source: Source, spec: ChannelSpec, now: datetime
 ) -> tuple[datetime, int]:

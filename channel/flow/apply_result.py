@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from channel.adapters.spi import Result
-from channel.calls import account_of
+from channel.calls import account_of, ask
 from channel.desk import Desk
 from channel.model import Attempt
-from channel.orders import adapter_of
+from channel.orders import adapter_of, asking_is_sending
 from channel.states import State
 from channel.store import attempt as store
-from channel.verdicts import Source, judged, next_look
+from channel.verdicts import Source, is_crossed, judged, next_look
 from channel.wire import attempt_to_proto
 from mesh.events import pack
 from mesh.records import replace
@@ -31,11 +31,19 @@ async def apply_result(desk: Desk, attempt: Attempt, said: Result, *, source: So
 
     That the word is about this attempt, number and account, is the caller's to know; amount
     and currency are checked here. Applying a word again changes nothing, and words may come
-    in any order: whoever loses a race reads the attempt anew and judges again.
+    in any order: whoever loses a race reads the attempt anew and judges again. `attempt` is as
+    it was known when the provider was asked. An answer that nobody has paid may have crossed the
+    word that somebody has: then the provider is asked once more, and that answer counts.
     """
-    spec = adapter_of(await account_of(desk, attempt)).spec
+    account = await account_of(desk, attempt)
+    spec = adapter_of(account).spec
     sends = attempt.sends if source in _OF_A_SEND else None
+    was_open = attempt.is_open
     while True:
+        if was_open and is_crossed(attempt, said, source=source):
+            if asking_is_sending(account):
+                return attempt  # It answers in one order; what it said first stands.
+            said, source, sends, was_open = await ask(desk, attempt), Source.QUERY, None, False
         now = desk.clock.now()
         after = judged(attempt, said, sends=sends)
         if after.is_open:

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from channel.adapters.spi import Outcome, Result
+from channel.calls import end
 from channel.desk import opened
 from channel.flow.apply_result import apply_result
 from channel.flow.inquire_attempt import inquire_attempt
@@ -139,6 +140,7 @@ async def test_words_that_contradict_each_other_at_once_end_in_review(world: Wor
         with psycopg.connect(world.handle.dsn) as third:
             third.execute(_LOCK, [attempt.attempt_no])
             query = asyncio.create_task(apply_result(desk, known, refused, source=Source.QUERY))
+            await eventually(lambda: world.waiting_for_locks() == 1)  # The refusal comes first.
             assert await world.say(attempt) == 200
             await eventually(lambda: world.waiting_for_locks() == 2)
             third.rollback()
@@ -146,11 +148,61 @@ async def test_words_that_contradict_each_other_at_once_end_in_review(world: Wor
         await world.settled()
 
     assert world.state(attempt.attempt_no) == "review"
-    told = [
-        len(world.handle.published(kind))
-        for kind in (events.AttemptSucceeded, events.AttemptFailed, events.AttemptReviewed)
-    ]
-    assert told in ([1, 0, 1], [0, 1, 1])
+    assert _told(world) == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("source", "denied"),
+    [
+        (Source.CLOSE, Outcome.CLOSED),
+        (Source.QUERY, Outcome.CLOSED),
+        (Source.QUERY, Outcome.FAILED),
+    ],
+)
+async def test_an_answer_that_crossed_the_success_is_asked_again(
+    world: World, source: Source, denied: Outcome
+) -> None:
+    """The provider closed it, and then the payer paid: the answer to the close comes second."""
+    attempt = await unpaid(world)
+    async with (
+        world.ground.run("channel", replica=1, http_port=0) as other,
+        opened(other.runtime) as desk,
+    ):
+        known = await find_attempt(desk.db, attempt.attempt_no, app_id="mall")
+        await world.paid_there(attempt)
+        assert await world.say(attempt) == 200
+        await world.until(attempt.attempt_no, "succeeded")
+
+        after = await apply_result(desk, known, Result(outcome=denied), source=source)
+
+    assert after.state == "succeeded"
+    assert _told(world) == [1, 0, 0]
+
+
+async def test_an_answer_that_denies_the_success_once_more_goes_to_review(world: World) -> None:
+    """Asked after the success was known: now it is a contradiction."""
+    await world.simulator.rule("never_paid", op="charge")
+    attempt = await world.attempted(leg())
+    async with (
+        world.ground.run("channel", replica=1, http_port=0) as other,
+        opened(other.runtime) as desk,
+    ):
+        known = await find_attempt(desk.db, attempt.attempt_no, app_id="mall")
+        assert (await end(desk, known)).outcome is Outcome.CLOSED
+        assert await world.say(attempt) == 200
+        await world.until(attempt.attempt_no, "succeeded")
+
+        closed = Result(outcome=Outcome.CLOSED)
+        after = await apply_result(desk, known, closed, source=Source.CLOSE)
+
+    assert (after.state, after.failure_reason) == ("review", "CHANNEL_REVERSED")
+    assert _told(world) == [1, 0, 1]
+
+
+def _told(world: World) -> list[int]:
+    """Return how many successes, ends and reviews were told."""
+    kinds = (events.AttemptSucceeded, events.AttemptFailed, events.AttemptReviewed)
+    return [len(world.handle.published(kind)) for kind in kinds]
 
 
 async def test_the_database_refuses_what_the_table_does_not_say(world: World) -> None:
