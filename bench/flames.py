@@ -25,21 +25,23 @@ async def record(folder: Path, pids: Mapping[str, int], *, seconds: int = SECOND
 
     It costs the processes a few percent, so the figures of this run are a little worse.
     """
-    spy = shutil.which(_SPY)
-    assert spy is not None, missing()
+    assert not missing(), missing()
     os.makedirs(folder, exist_ok=True)
     watched = {name: pid for name, pid in pids.items() if name not in _NOT_PYTHON}
     watched["load"] = os.getpid()
     told = await asyncio.gather(
-        *(_one(spy, folder / f"{name}.svg", pid, seconds) for name, pid in watched.items())
+        *(_one(folder / f"{name}.svg", pid, seconds) for name, pid in watched.items())
     )
     return [f"{name}: {problem}" for name, problem in zip(watched, told, strict=True) if problem]
 
 
-async def _one(spy: str, file: Path, pid: int, seconds: int) -> str:
-    """Record one process; return why that failed, empty when it did not."""
+async def _one(file: Path, pid: int, seconds: int) -> str:
+    """Record one process; return why that failed, empty when it did not.
+
+    By its name, not its path: the picture shows how it was called.
+    """
     process = await asyncio.create_subprocess_exec(
-        *(spy, "record", "--pid", str(pid), "--duration", str(seconds), "--rate", str(RATE)),
+        *(_SPY, "record", "--pid", str(pid), "--duration", str(seconds), "--rate", str(RATE)),
         *("--format", "flamegraph", "--output", str(file)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
