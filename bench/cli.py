@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 
 from bench.fill import FILL_MAX
 from bench.load import Shape
-from bench.overload import Push
+from bench.overload import WARM_UP_S, Push
 from bench.overload import overload as play_overload
 from bench.overload import text as overload_text
 from bench.play import Plan, play, play_levels, remove
@@ -264,19 +264,11 @@ def overload(
     as_json
         Write one JSON document; progress goes to stderr.
     """
-    if peak_seconds <= 0 or seconds <= 0 or in_flight < 1 or times <= 0:
-        raise ConfigError("--peak-seconds, --seconds, --in-flight, --times must be positive")
-    if not 1 <= pack <= PACK_MAX:
-        raise ConfigError(f"--pack: must be 1 to {PACK_MAX} (got {pack})")
+    if peak_seconds <= 0 or seconds <= 0 or times <= 0:
+        raise ConfigError("--peak-seconds, --seconds, --times must be positive")
+    shape = _shape("pay-wallet", peak_seconds, in_flight, form, pack, WARM_UP_S)
     settings = load(home=_place(home), metrics_port=free_row(len(services())))
-    push = Push(
-        peak_seconds=peak_seconds,
-        seconds=seconds,
-        in_flight=in_flight,
-        times=times,
-        form=form,
-        pack=pack,
-    )
+    push = Push(shape=shape, seconds=seconds, times=times)
     result = asyncio.run(play_overload(settings, push, say=_say))
     show(overload_text(result), result, as_json=as_json)
     return 1 if result["problems"] else 0

@@ -30,22 +30,16 @@ from mesh.embedded.places import Ports, make_home
 
 REFUSED = "RESOURCE_EXHAUSTED"  # Definite: nothing was done.
 _TICK_S = 0.01
-_WARM_UP_S = 3.0
+WARM_UP_S = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
-    """How hard: seconds of each part, payments in flight at the peak, how many times the peak.
+    """How hard: the load that finds the peak, then for how long how many times as much."""
 
-    `form` and `pack` say how payments travel: one a call, or so many in a batch.
-    """
-
-    peak_seconds: float
+    shape: Shape
     seconds: float
-    in_flight: int
     times: float
-    form: str
-    pack: int
 
 
 async def overload(settings: Settings, push: Push, *, say: Callable[[str], None]) -> dict[str, Any]:
@@ -53,14 +47,7 @@ async def overload(settings: Settings, push: Push, *, say: Callable[[str], None]
 
     Raises StartError.
     """
-    shape = Shape(
-        what="pay-wallet",
-        form=push.form,
-        in_flight=push.in_flight,
-        pack=push.pack,
-        seconds=push.peak_seconds,
-        warm_up=_WARM_UP_S,
-    )
+    shape = push.shape
     make_home(settings.home)
     try:
         async with (
@@ -70,12 +57,12 @@ async def overload(settings: Settings, push: Push, *, say: Callable[[str], None]
             say("making apps, merchants and wallets")
             world = await make_bench_world(stage, webhook_url=inbox.url, what=shape.what)
             sender = Sender(world, shape, prefix=f"b{uuid.uuid4().hex[:8]}", inbox=inbox)
-            say(f"the peak: {push.in_flight} in flight for {push.peak_seconds:g} s")
+            say(f"the peak: {shape.in_flight} in flight for {shape.seconds:g} s")
             done, begin, end = await run(sender.send(), shape)
             peak = rate(done, begin=begin, end=end)
             offered = push.times * peak
             say(f"the push: {offered:.0f} a second for {push.seconds:g} s")
-            each = push.pack if push.form == "batch" else 1
+            each = shape.pack if shape.form == "batch" else 1
             pushed, begin, end = await open_loop(
                 sender.send(), offered / each, seconds=push.seconds
             )

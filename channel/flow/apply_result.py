@@ -38,12 +38,11 @@ async def apply_result(desk: Desk, attempt: Attempt, said: Result, *, source: So
     account = await account_of(desk, attempt)
     spec = adapter_of(account).spec
     sends = attempt.sends if source in _OF_A_SEND else None
-    was_open = attempt.is_open
+    # Where asking is a send the first word stands for ever: nothing can cross it.
+    may_cross = attempt.is_open and not asking_is_sending(account)
     while True:
-        if was_open and is_crossed(attempt, said, source=source):
-            if asking_is_sending(account):
-                return attempt  # It answers in one order; what it said first stands.
-            said, source, sends, was_open = await ask(desk, attempt), Source.QUERY, None, False
+        if may_cross and is_crossed(attempt, said, source=source):
+            said, source, sends, may_cross = await ask(desk, attempt), Source.QUERY, None, False
         now = desk.clock.now()
         after = judged(attempt, said, sends=sends)
         if after.is_open:

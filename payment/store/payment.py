@@ -303,7 +303,7 @@ _POSTPONE: Statement[_Postpone, None] = Statement(
     sql="""
     WITH i AS ({input}),
     held AS MATERIALIZED (
-        SELECT i.* FROM i JOIN payment p ON (p.payment_no, p.app_id) = (i.payment_no, i.app_id)
+        SELECT i.ord FROM i JOIN payment p ON (p.payment_no, p.app_id) = (i.payment_no, i.app_id)
         WHERE p.due_time IS NOT NULL ORDER BY p.payment_no FOR NO KEY UPDATE OF p
     ),
     postponed AS (
