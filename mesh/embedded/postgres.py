@@ -24,7 +24,7 @@ from mesh.embedded.places import (
     secret,
     write_private,
 )
-from mesh.embedded.process import Process
+from mesh.embedded.process import BEHIND, Process
 from mesh.embedded.roles import DATABASE, password_file
 
 SUPERUSER = "postgres"
@@ -227,7 +227,12 @@ class Postgres:
         env = {"LC_ALL": "C", "PATH": "/usr/bin:/bin", "TZ": "UTC"}
         # SIGINT: if the supervisor is killed, stop as `stop` does, without waiting for clients.
         return Process(
-            argv, log=self.log, user=self.layout.user, death_signal=signal.SIGINT, env=env
+            argv,
+            log=self.log,
+            user=self.layout.user,
+            death_signal=signal.SIGINT,
+            env=env,
+            niceness=BEHIND,
         )
 
     async def _wait_for_holder(self) -> None:

@@ -15,12 +15,13 @@ from secrets import token_urlsafe
 
 from mesh.config import Settings, environment
 from mesh.embedded.places import Ports, StartError, explained, private_dir, write_private
-from mesh.embedded.process import Process
+from mesh.embedded.process import BEHIND, Process
 from mesh.embedded.routes import dsn_over, url_over
 from mesh.handover import leads_to, own_path
 
 SIMULATOR = "sim"
 EDGE, EDGE_MODULE = "edge", "web.edge"
+DOOR = "trade"  # The service that apps call, and that turns away what is too much.
 ACQUIRERS = ("sim-a", "sim-b", "sim-c", "sim-d")
 FEES_PPM = (3800, 5000, 6000, 6000)  # What each acquirer takes of a charge, for its bills.
 CALLBACKS = "channel"  # The service that providers call back.
@@ -37,7 +38,8 @@ class Child:
     `settings` are what is special to this child; they are written to
     `<home>/run/<name>.json` on top of the supervisor's own. `ports` and `urls`, by name, are
     how others find it; a port on which nobody listens in the end is not told. `socket` is
-    where it is called from inside; a child that has one can be replaced while it runs.
+    where it is called from inside; a child that has one can be replaced while it runs. What is
+    `behind` the doors lets them go first on the processors, so that they can always say no.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Child:
     urls: Mapping[str, str] = field(default_factory=dict)
     grace_s: float = GRACE_S
     socket: Path | None = None
+    behind: bool = True
 
 
 class Program:
@@ -64,7 +67,9 @@ class Program:
         log = self._home / "logs" / f"{self.child.name}.log"
         env = environment(settings_file(self._home, self.child.name))
         with explained(f"cannot start {self.child.name}"):
-            self.process = Process(self.child.argv, log=log, env=env)
+            self.process = Process(
+                self.child.argv, log=log, env=env, niceness=BEHIND if self.child.behind else 0
+            )
 
     async def stop(self) -> None:
         """Ask the program to end; make it after its grace."""
@@ -138,6 +143,7 @@ def standard_children(settings: Settings, services: Sequence[str]) -> list[Child
                 settings=own,
                 ports={service: public[service]} | ({"http": http_port} if callbacks else {}),
                 urls=found_at | ({"http": http_url} if callbacks else {}),
+                behind=service != DOOR,
             )
         )
     if importlib.util.find_spec(EDGE_MODULE.split(".")[0]):
@@ -162,6 +168,7 @@ def _edge(settings: Settings, ports: Ports, public: Mapping[str, int]) -> Child:
         ready=partial(listens, port),
         ports={EDGE: port},
         urls={EDGE: f"https://{host}:{port}"},
+        behind=False,
     )
 
 

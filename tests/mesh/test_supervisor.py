@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from mesh.embedded import StartError
 from mesh.embedded.pgfiles import workers
+from mesh.embedded.process import BEHIND
 from mesh.supervisor import Child, Supervisor, is_running, read_state
 from mesh.supervisor.home import end_leftovers
 from tests.mesh.servers import SMALL, run
@@ -72,6 +73,16 @@ def alive(pid):
         return False
 
 
+def niceness(pid):
+    """Return how nice a process is, and its session where the kernel shares out by those."""
+    found = {os.getpriority(os.PRIO_PROCESS, pid)}
+    group = Path(f"/proc/{pid}/autogroup")
+    switch = Path("/proc/sys/kernel/sched_autogroup_enabled")
+    if switch.exists() and switch.read_text().strip() == "1":
+        found.add(int(group.read_text().split()[-1]))
+    return found
+
+
 async def test_everything_is_up_inside_and_gone_outside(fresh_home):
     """PostgreSQL, NATS and children run; others can read where; nothing is left."""
     async with supervise(fresh_home, child(fresh_home, "one"), child(fresh_home, "two")) as mesh:
@@ -88,6 +99,16 @@ async def test_everything_is_up_inside_and_gone_outside(fresh_home):
     assert not [pid for pid in pids if alive(pid)]
     assert read_state(fresh_home) is None
     assert is_running(fresh_home) is None
+
+
+async def test_what_is_behind_the_doors_lets_them_go_first(fresh_home):
+    """A refusal must be fast when all processors are taken; so the doors' share is larger."""
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    door, other = child(fresh_home, "door", behind=False), child(fresh_home, "other")
+    async with supervise(fresh_home, door, other) as mesh:
+        others = [mesh.pids[name] for name in ("postgres", "nats", "other")]
+        assert niceness(mesh.pids["door"]) == {ours}
+        assert [niceness(pid) for pid in others] == [{min(ours + BEHIND, 19)}] * 3
 
 
 async def test_children_start_after_the_servers_and_end_before_them(fresh_home):
