@@ -2,9 +2,12 @@
 -- Amounts are in minor units. Times are business time.
 
 -- A book is one total order of blocks and one hash chain. Accounts meet in one book only.
+-- Whatever is booked carries `acct_date` 会计日, which only the day cut moves, and only forward.
+-- It begins in the zone that settings have by default.
 CREATE TABLE book (
     book_id    integer     PRIMARY KEY,
     name       text        NOT NULL,
+    acct_date  date        NOT NULL DEFAULT (business_now() AT TIME ZONE 'Asia/Shanghai')::date,
     head_block bigint      NOT NULL DEFAULT 0,
     head_hash  bytea       NOT NULL DEFAULT decode(repeat('00', 32), 'hex'),
     head_time  timestamptz NOT NULL DEFAULT '-infinity'
@@ -121,6 +124,7 @@ CREATE TABLE reject (
 CREATE TABLE block (
     block_no    bigint      NOT NULL,
     book_id     integer     NOT NULL REFERENCES book,
+    acct_date   date        NOT NULL,
     transfers   integer     NOT NULL,
     hash        bytea       NOT NULL,
     create_time timestamptz NOT NULL,

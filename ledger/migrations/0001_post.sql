@@ -62,6 +62,7 @@ DECLARE
     n         integer := cardinality(p_id);
     any_flags integer := 0;
     hash      bytea;   -- Of the block before, then of ours.
+    acct_date date;
     booking_time timestamptz;
     base      bigint;  -- seq of the transfer before the first one.
     id_min    uuid;
@@ -143,7 +144,8 @@ BEGIN
 
     -- 1. The book. Its row is the lock of all its accounts: nothing below waits or
     -- deadlocks, and every statement from here on sees what the batch before us wrote.
-    SELECT b.head_block + 1, b.head_hash, b.head_time INTO o_block, hash, booking_time
+    SELECT b.head_block + 1, b.acct_date, b.head_hash, b.head_time
+      INTO o_block, acct_date, hash, booking_time
       FROM book b WHERE b.book_id = p_book FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no book %', p_book;
@@ -631,10 +633,10 @@ BEGIN
         p_voucher := coalesce(p_voucher, array_fill(NULL::bytea, ARRAY[n]));
     END IF;
     hash := block_hash(
-        hash, o_block, booking_time,
+        hash, o_block, acct_date, booking_time,
         transfers_digest(p_id, debit, credit, amount, p_code, flags, p_ref, p_txn, p_voucher));
-    INSERT INTO block (block_no, book_id, transfers, hash, create_time)
-        VALUES (o_block, p_book, booked, hash, booking_time);
+    INSERT INTO block (block_no, book_id, acct_date, transfers, hash, create_time)
+        VALUES (o_block, p_book, acct_date, booked, hash, booking_time);
     UPDATE book b SET head_block = o_block, head_hash = hash, head_time = booking_time
         WHERE b.book_id = p_book;
 END $post$;

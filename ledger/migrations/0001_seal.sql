@@ -23,6 +23,9 @@ RETURN sha256(
     || array_send(voucher));
 
 -- What stands in `block.hash`.
-CREATE FUNCTION block_hash(previous bytea, block_no bigint, create_time timestamptz, digest bytea)
-RETURNS bytea LANGUAGE sql IMMUTABLE
-RETURN sha256(previous || int8send(block_no) || timestamptz_send(create_time) || digest);
+CREATE FUNCTION block_hash(
+    previous bytea, block_no bigint, acct_date date, create_time timestamptz, digest bytea
+) RETURNS bytea LANGUAGE sql IMMUTABLE
+RETURN sha256(
+    previous || int8send(block_no) || date_send(acct_date) || timestamptz_send(create_time)
+    || digest);

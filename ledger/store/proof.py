@@ -95,7 +95,8 @@ sealed AS (
 SELECT n AS block_no, b.hash, coalesce(b.transfers, 0) AS sealed,
        coalesce(s.entries, 0) AS found,
        coalesce(b.transfers = s.entries AND b.hash = block_hash(
-           coalesce(p.hash, decode(repeat('00', 32), 'hex')), n, b.create_time, s.digest),
+           coalesce(p.hash, decode(repeat('00', 32), 'hex')), n, b.acct_date, b.create_time,
+           s.digest),
            false) AS holds
 FROM generate_series(%(first)s::bigint, %(last)s::bigint) n
 LEFT JOIN sealed s ON s.block_no = n
