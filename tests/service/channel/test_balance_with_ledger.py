@@ -1,5 +1,12 @@
 """A wallet leg with the real ledger behind it."""
 
+from channel.adapters.spi import Outcome, Result
+from channel.desk import opened
+from channel.flow.apply_result import apply_result
+from channel.states import State
+from channel.store.attempt import find_attempt
+from channel.verdicts import Source
+from mesh.records import replace
 from tests.service.channel.world import BALANCE, FAILED, SUCCEEDED, World, leg, refund_of
 from tests.services import Ground, Handle
 from tests.simulator import Simulator
@@ -66,3 +73,27 @@ async def test_wallet_and_clearing_tell_the_same_story(
         back = await world.attempted(refund_of(item))
         assert back.state == SUCCEEDED
         assert await balances(ledger) == (1000, 0)
+
+
+async def test_a_denial_of_what_the_books_have_goes_to_review(
+    ground: Ground, simulator: Simulator
+) -> None:
+    """Asking the ledger is a send, and its first word stands: nothing can have crossed it."""
+    world = World(ground, simulator, None)
+    async with (
+        ground.run("ledger") as handle,
+        ground.run("channel", **world.settings) as world.handle,
+        ground.run("channel", replica=1, http_port=0) as other,
+        opened(other.runtime) as desk,
+    ):
+        await filled(pb_grpc.LedgerServiceStub(handle.channel("channel")), 1000)
+        paid = await world.attempted(leg(tool=BALANCE, user_no="u1", amount_minor=700))
+        assert paid.state == SUCCEEDED
+        stored = await find_attempt(desk.db, paid.attempt_no, app_id="mall")
+        assert stored is not None
+        known = replace(stored, state=State.PROCESSING, version=stored.version - 1)
+
+        denied = Result(outcome=Outcome.CLOSED)
+        after = await apply_result(desk, known, denied, source=Source.QUERY)
+
+    assert (after.state, after.failure_reason) == ("review", "CHANNEL_REVERSED")
