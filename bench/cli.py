@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import sys
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from bench.fill import FILL_MAX
+from bench.ledger_cli import ledger
 from bench.load import Shape
 from bench.overload import WARM_UP_S, Push
 from bench.overload import overload as play_overload
 from bench.overload import text as overload_text
+from bench.place import free_row, place_of, say
 from bench.play import Plan, play, play_levels, remove
 from bench.report import folder_of, levels_text, save, text
 from bench.roll import play_roll, roll_world
 from mesh.cli.output import AsJson, Home, show
 from mesh.config import ConfigError, Settings, load, services
-from mesh.embedded.places import StartError, is_free
-from mesh.supervisor import is_running
 
 bench = App(name="bench", help=__doc__)
+bench.command(ledger)
 
 Form = Literal["unary", "batch"]
 What = Literal["pay-wallet", "collect"]
 SWEEP = [1, 16, 64, 256, 1024, 2048]
 Flag = Annotated[bool, Parameter(negative=())]
 PACK_MAX = 512
-_PORTS, _TRIES = (20_000, 32_000), 200
 
 
 @bench.command
@@ -187,12 +184,12 @@ def sweep(
     shapes = [_shape(what, seconds, level, form, min(pack, level), warm_up) for level in in_flight]
     plan = _plan(shapes[0], runs=runs, fill=fill, references=False, flames=flames, name="sweep")
     settings = _settings(home, in_flight=max(in_flight))
-    result = asyncio.run(play_levels(settings, shapes, plan, say=_say))
+    result = asyncio.run(play_levels(settings, shapes, plan, say=say))
     told = levels_text(result)
     show(told, result, as_json=as_json)
     folder = folder_of(what, form, "sweep")
     save(folder, result, told)
-    _say(f"kept in {folder}")
+    say(f"kept in {folder}")
     return 1 if result["problems"] else 0
 
 
@@ -220,7 +217,7 @@ def roll(
     """
     if calls < 1 or in_flight < 1:
         raise ConfigError("--calls and --in-flight must be positive")
-    settings = load(home=_place(home), metrics_port=free_row(len(services())))
+    settings = load(home=place_of(home), metrics_port=free_row(len(services())))
     result = asyncio.run(_roll(settings, calls, in_flight))
     lines = [f"{key}: {value}" for key, value in result.items()]
     show("\n".join(lines), result, as_json=as_json)
@@ -267,17 +264,17 @@ def overload(
     if peak_seconds <= 0 or seconds <= 0 or times <= 0:
         raise ConfigError("--peak-seconds, --seconds, --times must be positive")
     shape = _shape("pay-wallet", peak_seconds, in_flight, form, pack, WARM_UP_S)
-    settings = load(home=_place(home), metrics_port=free_row(len(services())))
+    settings = load(home=place_of(home), metrics_port=free_row(len(services())))
     push = Push(shape=shape, seconds=seconds, times=times)
-    result = asyncio.run(play_overload(settings, push, say=_say))
+    result = asyncio.run(play_overload(settings, push, say=say))
     show(overload_text(result), result, as_json=as_json)
     return 1 if result["problems"] else 0
 
 
 async def _roll(settings: Settings, calls: int, in_flight: int) -> dict[str, Any]:
     try:
-        async with roll_world(settings, _say) as (stage, world, inbox):
-            return await play_roll(stage, world, inbox, calls=calls, in_flight=in_flight, say=_say)
+        async with roll_world(settings, say) as (stage, world, inbox):
+            return await play_roll(stage, world, inbox, calls=calls, in_flight=in_flight, say=say)
     finally:
         remove(settings)
 
@@ -306,49 +303,19 @@ def _plan(
 def _bench(shape: Shape, plan: Plan, home: Home, *, keep: bool, as_json: bool) -> int:
     """Run it in a folder of its own and show the result."""
     settings = _settings(home, in_flight=shape.in_flight)
-    result = asyncio.run(play(settings, shape, plan, say=_say))
+    result = asyncio.run(play(settings, shape, plan, say=say))
     told = text(result)
     show(told, result, as_json=as_json)
     if keep:
         folder = folder_of(shape.what, shape.form, str(shape.in_flight))
         save(folder, result, told)
-        _say(f"kept in {folder}")
+        say(f"kept in {folder}")
     return 1 if result["problems"] else 0
 
 
 def _settings(home: Home, *, in_flight: int) -> Settings:
     """Return settings under which `in_flight` payments are never too many: they are the load."""
-    place = _place(home)
+    place = place_of(home)
     ports = free_row(len(services()))
     least = max(in_flight, load(home=place).room_least)
     return load(home=place, metrics_port=ports, room_least=least)
-
-
-def _place(home: Home) -> Path:
-    """Return the home of a bench's own installation. Raises StartError if one runs there."""
-    place = load(home=home).home / "bench"
-    if is_running(place):
-        raise StartError(
-            "a bench is running already",
-            why=f"its installation is in {place}",
-            next_step="Wait for it, or name another home by --home",
-        )
-    return place
-
-
-def free_row(count: int) -> int:
-    """Return the first of `count` ports in a row that nobody listens on: one a service."""
-    draw = random.SystemRandom()
-    for _ in range(_TRIES):
-        first = draw.randrange(*_PORTS)
-        if all(is_free(first + place) for place in range(count)):
-            return first
-    raise StartError(
-        f"there are no {count} free ports in a row",
-        why=f"{_TRIES} places between {_PORTS[0]} and {_PORTS[1]} were tried",
-        next_step="Stop what listens there",
-    )
-
-
-def _say(what: str) -> None:
-    sys.stderr.write(what + "\n")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ledger.model import Account, refuse
 from ledger.store import account as store
+from ledger.store import book as books
 from mesh.db import Database
 from tongbao.ledger.v1 import reasons_pb2 as reasons
 
@@ -19,6 +20,7 @@ class Accounts:
     def __init__(self, db: Database, *, names_max: int = NAMES_MAX) -> None:
         self._db, self._names_max = db, names_max
         self._books: dict[str, int] = {}
+        self._lines: dict[str, int] = {}
         self._ids: dict[tuple[int, str], int] = {}
 
     async def book_of(self, business_code: str) -> int:
@@ -29,6 +31,19 @@ class Accounts:
             if book_id is None:
                 raise refuse(reasons.REASON_BOOK_UNKNOWN, business_code=business_code)
             self._books[business_code] = book_id
+        return book_id
+
+    async def line(self, business_code: str) -> int:
+        """Return the book a business line is kept in, and from now on stays in.
+
+        Raises Refused(BOOK_UNKNOWN).
+        """
+        book_id = self._lines.get(business_code)
+        if book_id is None:
+            book_id = await books.keep_line(self._db, business_code)
+            if book_id is None:
+                raise refuse(reasons.REASON_BOOK_UNKNOWN, business_code=business_code)
+            self._lines[business_code] = book_id
         return book_id
 
     async def ids(self, book_id: int, names: Sequence[str]) -> list[int | None]:

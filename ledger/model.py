@@ -33,14 +33,27 @@ class AccountKind(StrEnum):
     CHANNEL_COST = auto()
     DUPLICATE = auto()
     RECEIVABLE = auto()
+    MERCHANT_AVAILABLE = auto()
+    MERCHANT_RESERVE = auto()
+    PAYOUT_TRANSIT = auto()
+    CASH = auto()
+    ESCROW = auto()
+    SURPLUS = auto()
+    SHORTAGE = auto()
+    CHANNEL_RECEIVABLE = auto()
+    MARKETING_EXPENSE = auto()
+    RECON_GAIN = auto()
+    RECON_LOSS = auto()
+    ROUNDING = auto()
+    PROFIT = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nature:
     """What all accounts of a kind have in common.
 
-    `normal` is 1 when credits make the balance more (liability, income), -1 when debits do
-    (asset, expense). `floored` accounts never go below zero. `owned` ones have an owner.
+    `normal` is 1 when credits make the balance more (liability, equity, income), -1 when debits
+    do (asset, expense). `floored` accounts never go below zero. `owned` ones have an owner.
     """
 
     normal: int
@@ -58,7 +71,23 @@ NATURES: Mapping[AccountKind, Nature] = {
     AccountKind.CHANNEL_COST: Nature(normal=-1, floored=False, owned=False),
     AccountKind.DUPLICATE: Nature(normal=1, floored=False, owned=False),
     AccountKind.RECEIVABLE: Nature(normal=-1, floored=False, owned=True),
+    AccountKind.MERCHANT_AVAILABLE: Nature(normal=1, floored=True, owned=True),
+    AccountKind.MERCHANT_RESERVE: Nature(normal=1, floored=True, owned=True),
+    AccountKind.PAYOUT_TRANSIT: Nature(normal=1, floored=True, owned=True),
+    AccountKind.CASH: Nature(normal=-1, floored=False, owned=True),
+    AccountKind.ESCROW: Nature(normal=1, floored=True, owned=False),
+    AccountKind.SURPLUS: Nature(normal=1, floored=False, owned=False),
+    AccountKind.SHORTAGE: Nature(normal=-1, floored=False, owned=False),
+    AccountKind.CHANNEL_RECEIVABLE: Nature(normal=-1, floored=False, owned=True),
+    AccountKind.MARKETING_EXPENSE: Nature(normal=-1, floored=False, owned=False),
+    AccountKind.RECON_GAIN: Nature(normal=1, floored=False, owned=False),
+    AccountKind.RECON_LOSS: Nature(normal=-1, floored=False, owned=False),
+    AccountKind.ROUNDING: Nature(normal=-1, floored=False, owned=False),
+    AccountKind.PROFIT: Nature(normal=1, floored=False, owned=False),
 }
+
+# Kinds whose owner may be that of a wallet, `<business code>/<user no>`.
+_OF_WALLETS = {AccountKind.WALLET, AccountKind.RECEIVABLE, AccountKind.PAYOUT_TRANSIT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +113,8 @@ class Account:
     @property
     def business_code(self) -> str:
         """Return the business line it belongs to; empty for accounts that all lines share."""
-        return self.owner.partition("/")[0] if self.kind is AccountKind.WALLET else ""
+        line, slash, _ = self.owner.partition("/")
+        return line if slash and self.kind in _OF_WALLETS else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +132,12 @@ class Posting:
     channel_code: str = ""
     merchant_id: str = ""
     user_no: str = ""
+    reserve_minor: int = 0
+    available_minor: int = 0
+    owed_minor: int = 0
+    to_user_no: str = ""
+    to_merchant_id: str = ""
+    to_channel_code: str = ""
 
 
 class Outcome(StrEnum):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from ledger.desk import Desk, opened
+from ledger.doors_account import AccountReadService, AccountService
+from ledger.doors_accounting import AccountingService
+from ledger.doors_general_ledger import GeneralLedgerService
+from ledger.doors_transfer import BookOpsService, TransferService
 from ledger.flow.forbid import forbid
 from ledger.flow.get_balance import get_balance
 from ledger.flow.get_trial_balance import get_trial_balance
@@ -12,15 +16,25 @@ from ledger.flow.post import post
 from ledger.flow.prove_book import prove_book
 from ledger.store.measures import MEASURES
 from ledger.wire import account_from_proto, posting_from_proto, result_to_proto
-from ledger.workers import EVENTS, keep_partitions
+from ledger.workers import EVENTS, keep_days, keep_partitions, let_holds_go
 from mesh.door import Context
 from mesh.items import each
 from mesh.serve import Door, Service
 from mesh.wire import money
+from tongbao.ledger.v1 import account_read_service_pb2 as account_read
+from tongbao.ledger.v1 import account_read_service_pb2_grpc as account_read_grpc
+from tongbao.ledger.v1 import account_service_pb2 as account
+from tongbao.ledger.v1 import account_service_pb2_grpc as account_grpc
+from tongbao.ledger.v1 import accounting_service_pb2 as accounting
+from tongbao.ledger.v1 import accounting_service_pb2_grpc as accounting_grpc
+from tongbao.ledger.v1 import general_ledger_service_pb2 as general_ledger
+from tongbao.ledger.v1 import general_ledger_service_pb2_grpc as general_ledger_grpc
 from tongbao.ledger.v1 import ledger_ops_service_pb2 as ops
 from tongbao.ledger.v1 import ledger_ops_service_pb2_grpc as ops_grpc
 from tongbao.ledger.v1 import ledger_service_pb2 as pb
 from tongbao.ledger.v1 import ledger_service_pb2_grpc as pb_grpc
+from tongbao.ledger.v1 import transfer_service_pb2 as transfers
+from tongbao.ledger.v1 import transfer_service_pb2_grpc as transfers_grpc
 
 
 class LedgerService(pb_grpc.LedgerServiceServicer):
@@ -134,8 +148,42 @@ SERVICE = Service(
             servicer=LedgerOpsService,
             public=True,
         ),
+        Door(
+            descriptor=transfers.DESCRIPTOR.services_by_name["TransferService"],
+            add=transfers_grpc.add_TransferServiceServicer_to_server,
+            servicer=TransferService,
+        ),
+        Door(
+            descriptor=transfers.DESCRIPTOR.services_by_name["BookOpsService"],
+            add=transfers_grpc.add_BookOpsServiceServicer_to_server,
+            servicer=BookOpsService,
+            public=True,
+        ),
+        Door(
+            descriptor=account.DESCRIPTOR.services_by_name["AccountService"],
+            add=account_grpc.add_AccountServiceServicer_to_server,
+            servicer=AccountService,
+            public=True,
+        ),
+        Door(
+            descriptor=account_read.DESCRIPTOR.services_by_name["AccountReadService"],
+            add=account_read_grpc.add_AccountReadServiceServicer_to_server,
+            servicer=AccountReadService,
+        ),
+        Door(
+            descriptor=accounting.DESCRIPTOR.services_by_name["AccountingService"],
+            add=accounting_grpc.add_AccountingServiceServicer_to_server,
+            servicer=AccountingService,
+            public=True,
+        ),
+        Door(
+            descriptor=general_ledger.DESCRIPTOR.services_by_name["GeneralLedgerService"],
+            add=general_ledger_grpc.add_GeneralLedgerServiceServicer_to_server,
+            servicer=GeneralLedgerService,
+            public=True,
+        ),
     ],
     events=EVENTS,
     measures=MEASURES,
-    tasks=[keep_partitions],
+    tasks=[keep_partitions, let_holds_go, keep_days],
 )

@@ -39,6 +39,12 @@ def posting_from_proto(message: ledger_pb2.Posting) -> Posting:
         channel_code=message.channel_code,
         merchant_id=message.merchant_id,
         user_no=message.user_no,
+        reserve_minor=message.reserve_minor,
+        available_minor=message.available_minor,
+        owed_minor=message.owed_minor,
+        to_user_no=message.to_user_no,
+        to_merchant_id=message.to_merchant_id,
+        to_channel_code=message.to_channel_code,
     )
 
 
@@ -55,6 +61,12 @@ def posting_to_proto(posting: Posting) -> ledger_pb2.Posting:
         channel_code=posting.channel_code,
         merchant_id=posting.merchant_id,
         user_no=posting.user_no,
+        reserve_minor=posting.reserve_minor,
+        available_minor=posting.available_minor,
+        owed_minor=posting.owed_minor,
+        to_user_no=posting.to_user_no,
+        to_merchant_id=posting.to_merchant_id,
+        to_channel_code=posting.to_channel_code,
     )
 
 

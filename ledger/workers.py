@@ -1,4 +1,4 @@
-"""What the ledger does unasked: books what payment says, and keeps its partitions ahead."""
+"""What the ledger does unasked: books what payment says, keeps partitions ahead, turns days."""
 
 from __future__ import annotations
 
@@ -16,8 +16,13 @@ from ledger.flow.book_refund_failed import book_refund_failed
 from ledger.flow.book_refund_review import book_refund_review
 from ledger.flow.book_refund_succeeded import book_refund_succeeded
 from ledger.flow.book_review import book_review
+from ledger.flow.expire_holds import expire_holds
+from ledger.flow.turn_days import Turned, turn_days
 from ledger.store import partition
+from ledger.store.transfer import TRANSFERS_MAX
 from mesh.batch import NotExecuted, Rejected, Undone, Unknown
+from mesh.duty import unbroken
+from mesh.errors import Refused
 from mesh.inbox import Handler
 from tongbao.payment.v1 import events_pb2 as payment
 
@@ -38,6 +43,9 @@ EVENTS: Mapping[str, Mapping[type[Message], Handler[Desk]]] = {
 }
 
 PARTITION_SECONDS = 600
+EXPIRY_SECONDS = 0.5
+DAY_SECONDS = 2.0
+DAY_STUCK_SECONDS = 60.0  # After a day that did not close: it is said again, not all the time.
 
 log = structlog.get_logger()
 
@@ -53,3 +61,49 @@ async def keep_partitions(desk: Desk) -> None:
         except (NotExecuted, Undone, Unknown, Rejected) as error:
             log.error("partitions_not_made", problem=str(error))
         await asyncio.sleep(PARTITION_SECONDS)
+
+
+async def let_holds_go(desk: Desk) -> None:
+    """Expire holds whose time is over, until cancelled."""
+    while True:
+        ended = 0
+        try:
+            with unbroken():
+                ended = await expire_holds(desk)
+        except (NotExecuted, Undone, Unknown, Rejected) as error:
+            log.error("holds_not_expired", problem=str(error))
+        if ended < TRANSFERS_MAX:
+            await asyncio.sleep(EXPIRY_SECONDS)
+
+
+async def keep_days(desk: Desk) -> None:
+    """Cut days that are over and close those that are cut, until cancelled; tell how they stood."""
+    while True:
+        stuck = False
+        try:
+            for day in await turn_days(desk):
+                stuck |= not _closed_well(day)
+        except (NotExecuted, Undone, Unknown, Rejected, Refused) as error:
+            log.error("days_not_turned", problem=str(error))
+        await asyncio.sleep(DAY_STUCK_SECONDS if stuck else DAY_SECONDS)
+
+
+def _closed_well(day: Turned) -> bool:
+    """Tell how a day stood; return whether it is closed and balances."""
+    told = log.bind(book_id=day.book_id, acct_date=day.acct_date.isoformat())
+    if day.balance is None:
+        told.error("day_not_closed", problem=day.problem)
+        return False
+    told.info("day_closed", currencies=len(day.balance.totals))
+    for total in day.balance.totals:
+        say = told.info if total.balanced else told.error
+        say(
+            "trial_balance",
+            currency=total.currency_code,
+            balanced=total.balanced,
+            opening_minor=total.opening.debit_minor - total.opening.credit_minor,
+            debit_minor=total.turnover.debit_minor,
+            credit_minor=total.turnover.credit_minor,
+            closing_minor=total.closing.debit_minor - total.closing.credit_minor,
+        )
+    return all(total.balanced for total in day.balance.totals)

@@ -73,6 +73,8 @@ class Coalescer(Generic[In, Out]):
     flight together: one statement applies only one of two changes to a row, and a second
     flight would hold its neighbours up while it waits for the lock of the first.
 
+    A batch is as heavy as its items together, at most `weight_max`; one item may be heavier.
+
     One tenant fills at most half a batch while others wait.
     """
 
@@ -82,6 +84,7 @@ class Coalescer(Generic[In, Out]):
         *,
         keys_of: Callable[[In], Iterable[Hashable]] = lambda _: (),
         weight_of: Callable[[In], int] = lambda _: 0,
+        weight_max: int = WEIGHT_MAX,
         rows_max: int = ROWS_MAX,
         flights_max: int = FLIGHTS_MAX,
     ) -> None:
@@ -90,6 +93,7 @@ class Coalescer(Generic[In, Out]):
 
         self._flush, self._keys_of, self._weight_of = flush, keys_of, weight_of
         self._rows_max, self._flights_max = rows_max, flights_max
+        self._weight_max = weight_max
         self._queue: list[_Waiter[In, Out]] = []
         self._busy: set[Hashable] = set()  # Keys in flight.
         self._flights: set[asyncio.Task[None]] = set()
@@ -163,7 +167,7 @@ class Coalescer(Generic[In, Out]):
                 waiter.fail(NotExecuted, TimeoutError("the deadline passed in the queue"))
                 continue
             free = taken.isdisjoint(keys) and seated.get(tenant, 0) < seats
-            if free and (not batch or weight + waiter.weight <= WEIGHT_MAX):
+            if free and (not batch or weight + waiter.weight <= self._weight_max):
                 batch.append(waiter)
                 seated[tenant] = seated.get(tenant, 0) + 1
                 weight += waiter.weight

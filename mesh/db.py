@@ -16,7 +16,16 @@ from psycopg.abc import QueryNoTemplate
 from psycopg.rows import namedtuple_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from mesh.batch import FLIGHTS_MAX, ROWS_MAX, Coalescer, NotExecuted, Rejected, Undone, Unknown
+from mesh.batch import (
+    FLIGHTS_MAX,
+    ROWS_MAX,
+    WEIGHT_MAX,
+    Coalescer,
+    NotExecuted,
+    Rejected,
+    Undone,
+    Unknown,
+)
 from mesh.context import begin
 from mesh.heard import Heard
 
@@ -41,7 +50,7 @@ class Statement(Generic[In, Out]):
     the `columns`, which are fields of the input (a dataclass) and their SQL types. It
     returns one row per input, `ord` among its columns. `keys_of` names the rows an input
     changes; an empty answer, for reads, excludes nobody. `weight_of` is the size in bytes
-    of the event an input publishes.
+    of the event an input publishes, or whatever else `weight_max` bounds in one batch.
     """
 
     name: str
@@ -50,6 +59,7 @@ class Statement(Generic[In, Out]):
     result: Callable[[Row], Out]
     keys_of: Callable[[In], Iterable[Hashable]] = lambda _: ()
     weight_of: Callable[[In], int] = lambda _: 0
+    weight_max: int = WEIGHT_MAX
     flights_max: int = FLIGHTS_MAX
 
     def text(self) -> str:
@@ -169,6 +179,7 @@ class Database:
             flush,
             keys_of=statement.keys_of,
             weight_of=statement.weight_of,
+            weight_max=statement.weight_max,
             rows_max=self._rows_max,
             flights_max=min(statement.flights_max, self._flights_max),
         )

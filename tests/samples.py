@@ -38,6 +38,7 @@ CANDIDATES = (
     *(f"{kind}_{'0' * 26}" for kind in ("app", "mch", "wlt", "whk", "key", "cas", "case", "rul")),
     "COLLECTED",
     "2026-11-22",
+    "1-20261122-3-CNY",
 )
 
 
@@ -121,7 +122,8 @@ def _value(field: FieldDescriptor, rules: Any) -> Any:
     if field.type == FieldDescriptor.TYPE_STRING:
         return _text(field, rules.string)
     if field.type == FieldDescriptor.TYPE_ENUM:
-        return next((one.number for one in field.enum_type.values if one.number), 0)
+        numbers = getattr(rules.enum, "in") or [one.number for one in field.enum_type.values]
+        return next((number for number in numbers if number), 0)
     if field.type in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64):
         least = rules.int32 if field.type == FieldDescriptor.TYPE_INT32 else rules.int64
         return max(

@@ -1,8 +1,9 @@
-"""Write docs/reference from the contracts and the state tables: `make docs`.
+"""Write docs/reference from the contracts, state tables and posting templates: `make docs`.
 
 What callers look up is never written by hand, so it cannot be out of date: rpcs with who may
 call them and how they are repeated, reasons with their status codes, events with who
-publishes them, state diagrams from the tables that the code and the database obey.
+publishes them, state diagrams from the tables that the code and the database obey, and what
+is booked when from the table that books it.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ def main(descriptors: Path, folder: Path) -> None:
         ("errors.md", _errors(files)),
         ("events.md", _events(files)),
         ("states.md", _states()),
+        ("templates.md", _templates()),
     ):
         (folder / name).write_text("\n".join(lines).rstrip() + "\n")
 
@@ -192,6 +194,36 @@ def _states() -> Iterator[str]:
             if isinstance(machine, Machine):
                 yield f"## {service}: {machine.name}\n"
                 yield f"```mermaid\n{machine.mermaid()}\n```\n"
+
+
+def _templates() -> Iterator[str]:
+    yield _HEAD.format(
+        source="`ledger/templates/`",
+        title="Posting templates 记账模板",
+        intro=(
+            "What is booked when: a business event names its template, brings its amounts and\n"
+            "what else the template needs, and becomes the legs below; legs of zero are left out.\n"
+            "The code of a leg, in the journal, is the template's code and the leg's place.\n"
+            "A template marked + opens the accounts that it misses. N and R are the numbers of\n"
+            "the design's normal postings and resolutions."
+        ),
+    )
+    for service in SERVICES:
+        if find_spec(f"{service}.postings") is None:
+            continue  # One of them books.
+        for family, templates in import_module(f"{service}.postings").FAMILIES.items():
+            yield f"## {family}\n"
+            yield "| code | template | event | needs | debit 借 | credit 贷 | amount |"
+            yield "|---|---|---|---|---|---|---|"
+            for name, template in sorted(templates.items(), key=lambda item: item[1].code):
+                needs = ", ".join(f"`{fact}`" for fact in template.facts())
+                opens = " +" if template.opens else ""
+                head = f"{template.code} | `{name}`{opens} | {template.about} | {needs}"
+                for leg in template.legs:
+                    sides = f"{leg.debit.about} | {leg.credit.about}"
+                    yield f"| {head} | {sides} | {leg.amount.about} |"
+                    head = " | | | "
+            yield ""
 
 
 def _comments(file: FileDescriptorProto) -> Comments:

@@ -9,13 +9,16 @@ from ledger.model import BALANCE, Account, AccountKind, refuse
 from mesh.money import known
 from tongbao.ledger.v1 import reasons_pb2 as reasons
 
-# What every template may name beside the accounts of a wallet, a merchant or a channel.
+# What templates name beside the accounts of a wallet, a merchant or a channel. The rest is named
+# only by templates that open what they miss.
 _SYSTEM = (
     (AccountKind.REFUND_TRANSIT, ""),
     (AccountKind.SUSPENSE, ""),
     (AccountKind.DUPLICATE, ""),
+    (AccountKind.ESCROW, ""),
     (AccountKind.FEE_INCOME, ""),
     (AccountKind.CHANNEL_COST, ""),
+    (AccountKind.MARKETING_EXPENSE, ""),
     (AccountKind.CLEARING, BALANCE),
 )
 

@@ -109,6 +109,8 @@ CREATE TABLE hold (
     state       smallint    NOT NULL DEFAULT 0,  -- 0: open; 1: posted; 2: voided; 3: expired.
     PRIMARY KEY (book_id, id)
 ) WITH (fillfactor = 70);
+-- What has to be let go when its time comes; most holds never do.
+CREATE INDEX hold_due ON hold (expire_time) WHERE state = 0 AND expire_time < 'infinity';
 
 -- Transfers and chains that failed for a reason that may pass. They stay failed: whoever
 -- was told "no" must not find the money moved after a repeat.
@@ -159,7 +161,10 @@ INSERT INTO result_code (code, name) VALUES
     (34, 'HOLD_ALREADY_VOIDED'),
     (35, 'HOLD_EXPIRED'),
     (40, 'EXCEEDS_FLOOR'),
-    (41, 'EXCEEDS_CAP');
+    (41, 'EXCEEDS_CAP'),
+    (50, 'REVERSAL_NOT_FOUND'),
+    (51, 'REVERSAL_MISMATCH'),
+    (52, 'EXCEEDS_ORIGINAL');
 
 -- Append-only, for the owner of the tables too. Who may switch triggers off is caught by
 -- the hash chain.

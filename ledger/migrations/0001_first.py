@@ -11,5 +11,19 @@ down_revision = None
 def upgrade() -> None:
     """Create everything."""
     run_sql(sql_file("mesh.migrations", "0001_mesh.sql"))
-    for part in ("books", "seal", "post", "post_chains", "forbid"):
+    for part in (
+        "books",
+        "seal",
+        "book_name",
+        "reversal",
+        "post",
+        "post_chains",
+        "forbid",
+        "account_change",
+        "statement",
+        "subjects",
+        "days",
+        "close",
+        "push",
+    ):
         run_sql(sql_file("ledger.migrations", f"0001_{part}.sql"))

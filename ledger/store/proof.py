@@ -105,10 +105,12 @@ LEFT JOIN block p ON p.book_id = %(book_id)s AND p.block_no = n - 1
 ORDER BY n
 """
 
-# A voucher is whole when its entries are as many as it says, and begin where it says.
+# A voucher is whole when its entries are as many as it says, and begin where it says. What was
+# posted by number (flag 1024, see store/transfer.py) belongs to none, whatever its txn groups.
 _VOUCHERS = f"""
 WITH t AS (
-    SELECT txn, min(seq) AS seq, count(*) AS entries FROM ({_ENTRIES}) x GROUP BY txn
+    SELECT txn, min(seq) AS seq, count(*) AS entries FROM ({_ENTRIES}) x
+    WHERE flags & 1024 = 0 AND txn IS NOT NULL GROUP BY txn
 ),
 v AS (
     SELECT txn, seq, transfers FROM voucher

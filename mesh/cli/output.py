@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
+from unicodedata import east_asian_width
 
 from cyclopts import Parameter
 
@@ -32,9 +33,15 @@ def fail(error: Exception, *, as_json: bool) -> None:
     sys.stderr.write(text + "\n")
 
 
+def _width(text: str) -> int:
+    """Return how many columns `text` takes: a Chinese character takes two."""
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
+
+
 def table(rows: list[list[str]]) -> str:
     """Return `rows` as columns, as wide as they must be."""
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+    widths = [max(_width(row[place]) for row in rows) for place in range(len(rows[0]))]
+    lines = ("  ".join(cell + " " * (width - _width(cell))
+                       for cell, width in zip(row, widths, strict=True))
              for row in rows)  # fmt: skip
     return "\n".join(line.rstrip() for line in lines)

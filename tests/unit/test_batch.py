@@ -276,6 +276,18 @@ def test_a_batch_weighs_no_more_than_a_message_may(run):
     assert run(scenario()) == [3, 1, 1]
 
 
+def test_a_line_may_have_a_weight_of_its_own(run):
+    """What a batch may hold is whatever its statement counts."""
+
+    async def scenario():
+        bank = Bank()
+        line = coalescer(bank, weight_of=lambda item: item[1], weight_max=10, flights_max=1)
+        await submit_all(line, list(enumerate([6, 4, 1, 11, 9, 1])))
+        return [[weight for _, weight in batch] for batch in bank.batches]
+
+    assert run(scenario()) == [[6, 4], [1, 9], [11], [1]]
+
+
 def test_work_that_has_begun_is_not_dropped(run):
     """After something durable was done the deadline no longer drops what must follow."""
 

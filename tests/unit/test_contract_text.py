@@ -37,7 +37,13 @@ def texts(message, seen):
         return
     seen.add(message.full_name)
     for field in message.fields:
-        if field.message_type is not None and field.message_type.full_name.startswith("tongbao."):
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            rules = field.GetOptions().Extensions[validate_pb2.field].map
+            sides = zip(field.message_type.fields, (rules.keys, rules.values), strict=True)
+            for side, rule in sides:
+                assert side.type == side.TYPE_STRING, f"{field.full_name}: look into it too"
+                yield f"{field.full_name}.{side.name}", rule.string
+        elif field.message_type is not None and field.message_type.full_name.startswith("tongbao."):
             yield from texts(field.message_type, seen)
         elif field.type == field.TYPE_STRING:
             rules = field.GetOptions().Extensions[validate_pb2.field]

@@ -211,18 +211,19 @@ def test_csv_gives_both_currencies_and_no_formula():
 
 
 def test_beancount_takes_it_and_would_not_take_what_does_not_balance(tmp_path):
-    assert bean_check(tmp_path, ALL) == (0, "")
+    assert bean_check(tmp_path, FORMATS["beancount"].render(ALL, BOOK)) == (0, "")
 
     lines = [COLLECTED.lines[0], replace(COLLECTED.lines[1], credit_minor=9_939)]
-    code, said = bean_check(tmp_path, [replace(COLLECTED, lines=lines)])
+    broken = [replace(COLLECTED, lines=lines)]
+    code, said = bean_check(tmp_path, FORMATS["beancount"].render(broken, BOOK))
     assert code == 1
     assert "Transaction does not balance" in said
 
 
-def bean_check(folder, vouchers):
-    """Return the exit code and the words of bean-check about `vouchers`."""
+def bean_check(folder, content):
+    """Return the exit code and the words of bean-check about a file."""
     file = folder / "day.beancount"
-    file.write_bytes(FORMATS["beancount"].render(vouchers, BOOK))
+    file.write_bytes(content)
     program = Path(sys.executable).with_name("bean-check")
     ran = subprocess.run([program, "--no-cache", file], capture_output=True, text=True, check=False)
     return ran.returncode, ran.stdout + ran.stderr

@@ -10,7 +10,7 @@ import psycopg
 from tests.waiting import eventually
 
 LINKED, PENDING, POST, VOID = 1, 2, 4, 8
-SWEEP_DEBIT, SWEEP_CREDIT, PARTIAL, EXPIRY, RED = 16, 32, 64, 128, 256
+SWEEP_DEBIT, SWEEP_CREDIT, PARTIAL, EXPIRY, RED, BLUE = 16, 32, 64, 128, 256, 512
 
 LOWEST, HIGHEST = -4 * 10**18, 4 * 10**18
 BOOK = 1
@@ -27,7 +27,7 @@ POST_SQL = """
 SELECT o_block, o_result FROM post(
     1, %(id)s::uuid[], %(debit)s::bigint[], %(credit)s::bigint[], %(amount)s::bigint[],
     %(code)s::smallint[], %(flags)s::smallint[], %(ref)s::uuid[], %(ttl)s::integer[],
-    %(txn)s::uuid[])
+    %(txn)s::uuid[], p_ends => %(ends)s::integer[])
 """
 
 
@@ -81,13 +81,21 @@ def open_account(
     )
 
 
-def columns(transfers):
-    return {name: [getattr(one, name) for one in transfers] for name in Transfer.__annotations__}
+def reverse(original, flags, amount, **more):
+    """A red or blue reversal of `original`."""
+    sides = (original.debit, original.credit)
+    debit, credit = sides if flags & RED else sides[::-1]
+    return transfer(debit, credit, amount, flags, ref=original.id, **more)
 
 
-def post(connection, *transfers):
-    """Return the result codes."""
-    return connection.execute(POST_SQL, columns(transfers)).fetchone()[1]
+def columns(transfers, ends=None):
+    names = Transfer.__annotations__
+    return {name: [getattr(one, name) for one in transfers] for name in names} | {"ends": ends}
+
+
+def post(connection, *transfers, ends=None):
+    """Return the result codes. `ends` are the places of the last transfers of several calls."""
+    return connection.execute(POST_SQL, columns(transfers, ends)).fetchone()[1]
 
 
 def balance(connection, account_id):

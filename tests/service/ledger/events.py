@@ -43,6 +43,9 @@ def posting(template, *, source_no=None, **facts):
         channel_code="sim",
         merchant_id="mer_1",
         user_no="u1",
+        to_user_no="u2",
+        to_merchant_id="mer_2",
+        to_channel_code="bank",
     )
     return dataclasses.replace(event, **facts)
 

@@ -6,6 +6,7 @@ Written from the rules and not from the SQL, so that the two can only agree by b
 from dataclasses import dataclass, field, replace
 
 from tests.service.ledger.books import (
+    BLUE,
     EXPIRY,
     HIGHEST,
     LINKED,
@@ -19,7 +20,7 @@ from tests.service.ledger.books import (
     VOID,
 )
 
-REMEMBERED = {20, 21, 22, 23, 30, 40, 41}
+REMEMBERED = {20, 21, 22, 23, 30, 40, 41, 50}
 OPEN, POSTED, VOIDED, EXPIRED = 0, 1, 2, 3
 
 
@@ -99,6 +100,7 @@ class Oracle:
     journal: dict = field(default_factory=dict)
     holds: dict = field(default_factory=dict)
     rejected: set = field(default_factory=set)
+    reversed: dict = field(default_factory=dict)
 
     def post(self, transfers):
         """Return the result codes of one call."""
@@ -169,7 +171,8 @@ class Oracle:
             return self._decide_hold(asked)
         if asked.flags & (PARTIAL | EXPIRY):
             raise Fails(12)
-        if asked.flags & RED and asked.flags & (PENDING | SWEEP_DEBIT | SWEEP_CREDIT):
+        kinds = [asked.flags & RED, asked.flags & BLUE]
+        if all(kinds) or any(kinds) and asked.flags & (PENDING | SWEEP_DEBIT | SWEEP_CREDIT):
             raise Fails(12)
         if not 0 < asked.amount <= 10**15:
             raise Fails(13)
@@ -185,6 +188,8 @@ class Oracle:
             raise Fails(23)
         if debit.currency != credit.currency:
             raise Fails(15)
+        if any(kinds):
+            self._check_reversal(asked)
         amount = self._swept(asked, debit, credit)
         if amount <= 0:
             raise Fails(40)
@@ -193,6 +198,21 @@ class Oracle:
         moves, holds = (0, amount) if asked.flags & PENDING else (amount, 0)
         self._check_limits(debit, credit, moves, holds)
         return Booked(asked, asked.debit, asked.credit, amount, moves, holds)
+
+    def _check_reversal(self, asked):
+        """Refuse what takes back something else than was moved, or more of it."""
+        original = self.journal.get(asked.ref)
+        if original is None:
+            raise Fails(50)
+        sides = (asked.debit, asked.credit)
+        if asked.flags & BLUE:
+            sides = sides[::-1]
+        if original.moves == 0 or original.asked.flags & (RED | BLUE):
+            raise Fails(51)
+        if (original.debit, original.credit) != sides:
+            raise Fails(51)
+        if self.reversed.get(asked.ref, 0) + asked.amount > original.moves:
+            raise Fails(52)
 
     @staticmethod
     def _swept(asked, debit, credit):
@@ -225,7 +245,7 @@ class Oracle:
         flags, amount = asked.flags, asked.amount
         if flags & POST and flags & VOID or flags & VOID and flags & PARTIAL:
             raise Fails(12)
-        if flags & (PENDING | SWEEP_DEBIT | SWEEP_CREDIT | RED):
+        if flags & (PENDING | SWEEP_DEBIT | SWEEP_CREDIT | RED | BLUE):
             raise Fails(12)
         if amount < -1 or (amount == 0 and flags & POST):
             raise Fails(13)
@@ -258,6 +278,8 @@ class Oracle:
                 hold.state = by_void if asked.flags & VOID else POSTED
         elif asked.flags & PENDING:
             self.holds[asked.id] = Hold(booked.debit, booked.credit, booked.amount)
+        elif asked.flags & (RED | BLUE):
+            self._take_back(asked, 1)
         self.journal[asked.id] = booked
 
     def _unbook(self, asked):
@@ -267,6 +289,13 @@ class Oracle:
             self.holds[asked.ref] = booked.hold_before
         elif asked.flags & PENDING:
             del self.holds[asked.id]
+        elif asked.flags & (RED | BLUE):
+            self._take_back(asked, -1)
+
+    def _take_back(self, asked, sign):
+        taken = self.reversed.pop(asked.ref, 0) + sign * asked.amount
+        if taken:
+            self.reversed[asked.ref] = taken
 
     def _move(self, booked, sign):
         debit, credit = self.accounts[booked.debit], self.accounts[booked.credit]

@@ -17,8 +17,10 @@ SYSTEM = {
     "refund_transit::CNY",
     "suspense::CNY",
     "duplicate::CNY",
+    "escrow::CNY",
     "fee_income::CNY",
     "channel_cost::CNY",
+    "marketing_expense::CNY",
     "clearing:balance:CNY",
 }
 
@@ -50,8 +52,10 @@ async def test_every_kind_has_its_side_and_its_floor(desk):
         "refund_transit::CNY": (1, True),
         "suspense::CNY": (1, False),
         "duplicate::CNY": (1, False),
+        "escrow::CNY": (1, True),
         "fee_income::CNY": (1, False),
         "channel_cost::CNY": (-1, False),
+        "marketing_expense::CNY": (-1, False),
     }
 
 

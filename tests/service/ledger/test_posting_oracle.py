@@ -2,10 +2,12 @@
 
 import random
 from collections import Counter
+from itertools import accumulate, chain
 
 import pytest
 
 from tests.service.ledger.books import (
+    BLUE,
     HIGHEST,
     LINKED,
     LOWEST,
@@ -20,6 +22,7 @@ from tests.service.ledger.books import (
     connect,
     open_account,
     post,
+    reverse,
     uuid7,
 )
 from tests.service.ledger.oracle import Account, Oracle
@@ -27,7 +30,7 @@ from tests.service.ledger.oracle import Account, Oracle
 ACCOUNTS, DOLLARS, NOBODY = range(1, 13), 12, 13
 STATUS = {9: 1, 10: 2, 11: 4}
 LIMITS = [(LOWEST, HIGHEST), (0, HIGHEST), (0, 3_000), (-500, HIGHEST), (LOWEST, 2_000)]
-ODD_FLAGS = [POST | VOID, PARTIAL, RED | PENDING, POST | SWEEP_DEBIT]
+ODD_FLAGS = [POST | VOID, PARTIAL, RED | PENDING, POST | SWEEP_DEBIT, RED | BLUE, POST | BLUE]
 SWEEPS = [SWEEP_DEBIT, SWEEP_CREDIT, SWEEP_DEBIT | SWEEP_CREDIT, SWEEP_DEBIT | PENDING]
 
 
@@ -36,7 +39,7 @@ class Caller:
 
     def __init__(self, seed):
         self.dice = random.Random(seed)
-        self.sent, self.holds = [], []
+        self.sent, self.holds, self.moves = [], [], []
 
     def call(self, size):
         """Return the transfers of one call; now and then a chain of them is sent again."""
@@ -56,6 +59,8 @@ class Caller:
         made = self._hold_or_move(uuid7(self.dice))
         if made.flags & PENDING:
             self.holds.append(made.id)
+        elif self.dice.random() < 0.3:
+            self.moves.append(made)
         return made.but(flags=made.flags | LINKED) if self.dice.random() < 0.25 else made
 
     def _hold_or_move(self, new_id):
@@ -71,13 +76,25 @@ class Caller:
             return self._resolve(made)
         if chance < 0.5:
             return made.but(flags=dice.choice(SWEEPS))
-        if chance < 0.54:
-            return made.but(flags=RED)
-        if chance < 0.56:
+        if chance < 0.62 and self.moves:
+            return self._reversal(new_id)
+        if chance < 0.64:
+            return made.but(flags=dice.choice([RED, BLUE]))
+        if chance < 0.66:
             return made.but(flags=dice.choice(ODD_FLAGS))
-        if chance < 0.58:
+        if chance < 0.68:
             return made.but(amount=dice.choice([0, -1, 10**15 + 1]))
         return made
+
+    def _reversal(self, new_id):
+        dice = self.dice
+        original = dice.choice(self.moves[-8:])
+        amount = dice.choice([original.amount, dice.randint(1, 600), dice.randint(1, 900)])
+        made = reverse(original, dice.choice([RED, BLUE]), max(amount, 1))
+        made = made.but(id=new_id)
+        if dice.random() < 0.2 and self.holds:
+            made = made.but(ref=dice.choice(self.holds))
+        return made.but(credit=dice.randint(1, 8)) if dice.random() < 0.25 else made
 
     def _resolve(self, made):
         dice = self.dice
@@ -107,6 +124,9 @@ def pair(database, request):
         yield connection, oracle, caller
 
 
+REPLAYED = """
+SELECT ref, sum(abs(amount))::bigint FROM transfer WHERE flags & 768 <> 0 GROUP BY ref
+"""
 FIGURES = "SELECT account_id, debit, credit, debit_pending, credit_pending FROM balance"
 
 
@@ -116,17 +136,22 @@ def test_it_does_what_the_model_does(pair):
     connection, oracle, caller = pair
     seen = Counter()
     for size in [8] * 25 + [60] * 5:
-        call = caller.call(size)
+        calls = [caller.call(size) for _ in range(caller.dice.choice([1, 1, 1, 2, 3]))]
+        ends = list(accumulate(map(len, calls)))
 
-        codes = post(connection, *call)
+        codes = post(connection, *chain(*calls), ends=ends)
 
-        assert codes == oracle.post(call)
+        assert codes == [code for call in calls for code in oracle.post(call)]
         seen.update(codes)
         stored = {row[0]: row[1:] for row in connection.execute(FIGURES).fetchall()}
         assert stored == {key: each.figures() for key, each in oracle.accounts.items()}
         holds = connection.execute("SELECT id, remaining, state FROM hold").fetchall()
         assert sorted(holds) == sorted((key, h.left, h.state) for key, h in oracle.holds.items())
-    assert {0, 1, 2, 3, 10, 11, 40} <= set(seen)
+        assert dict(connection.execute("SELECT id, reversed FROM reversal")) == oracle.reversed
+    assert {0, 1, 2, 3, 10, 11, 40, 50} <= set(seen)
+    assert seen[51] + seen[52] > 0
+    assert oracle.reversed
+    assert dict(connection.execute(REPLAYED).fetchall()) == oracle.reversed
     _check_journal(connection, oracle)
 
 

@@ -46,7 +46,7 @@ async def test_honest_books_are_proved(books):
     proved = await prove_book(books)
 
     assert proved.findings == []
-    assert (proved.blocks, proved.entries, proved.accounts) == (4, 9, 9)
+    assert (proved.blocks, proved.entries, proved.accounts) == (4, 9, 11)
 
 
 async def test_empty_books_are_proved(desk):

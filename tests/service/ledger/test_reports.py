@@ -93,23 +93,27 @@ async def test_the_trial_balance_is_even(desk):
         (one.currency_code, one.kind, one.owner, one.debit_minor, one.credit_minor, one.accounts)
         for one in totals
     ]
-    assert lines[:9] == [
+    assert lines[:11] == [
         ("CNY", "channel_cost", "", 76, 0, 1),
         ("CNY", "clearing", "balance", 0, 10_000, 1),
         ("CNY", "clearing", "sim", 20_000, 76, 1),
         ("CNY", "duplicate", "", 0, 0, 1),
+        ("CNY", "escrow", "", 0, 0, 1),
         ("CNY", "fee_income", "", 0, 60, 1),
+        ("CNY", "marketing_expense", "", 0, 0, 1),
         ("CNY", "merchant_pending", "", 0, 9_940, 1),
         ("CNY", "refund_transit", "", 0, 0, 1),
         ("CNY", "suspense", "", 0, 0, 1),
         ("CNY", "wallet", "", 10_000, 10_000, 2),
     ]
-    assert [line[:3] for line in lines[9:]] == [
+    assert [line[:3] for line in lines[11:]] == [
         ("USD", "channel_cost", ""),
         ("USD", "clearing", "alipay"),
         ("USD", "clearing", "balance"),
         ("USD", "duplicate", ""),
+        ("USD", "escrow", ""),
         ("USD", "fee_income", ""),
+        ("USD", "marketing_expense", ""),
         ("USD", "refund_transit", ""),
         ("USD", "suspense", ""),
     ]

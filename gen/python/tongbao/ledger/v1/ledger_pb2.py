@@ -28,7 +28,7 @@ from tongbao.common.v1 import money_pb2 as tongbao_dot_common_dot_v1_dot_money__
 from tongbao.common.v1 import options_pb2 as tongbao_dot_common_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1etongbao/ledger/v1/ledger.proto\x12\x11tongbao.ledger.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtongbao/common/v1/money.proto\x1a\x1ftongbao/common/v1/options.proto\"\xdc\x03\n\x07Posting\x12\x36\n\x08template\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^[A-Z][A-Z_]{2,39}$R\x08template\x12\x32\n\tsource_no\x18\x02 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9A-Z]{26}$R\x08sourceNo\x12$\n\x08trace_no\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18PR\x07traceNo\x12;\n\rbusiness_code\x18\x04 \x01(\tB\x16\xbaH\x13r\x11\x32\x0f^[A-Z0-9]{2,8}$R\x0c\x62usinessCode\x12\x38\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x18.tongbao.common.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01R\x06\x61mount\x12$\n\tfee_minor\x18\x06 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\x08\x66\x65\x65Minor\x12&\n\ncost_minor\x18\x07 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\tcostMinor\x12*\n\x0c\x63hannel_code\x18\x08 \x01(\tB\x07\xbaH\x04r\x02\x18 R\x0b\x63hannelCode\x12(\n\x0bmerchant_id\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18@R\nmerchantId\x12$\n\x07user_no\x18\n \x01(\tB\x0b\xbaH\x04r\x02\x18@\xb8\xbb\x18\x02R\x06userNo\"\xce\x01\n\rPostingResult\x12\x42\n\x07outcome\x18\x01 \x01(\x0e\x32(.tongbao.ledger.v1.PostingResult.OutcomeR\x07outcome\x12\x18\n\x07refusal\x18\x02 \x01(\tR\x07refusal\"_\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x12\n\x0eOUTCOME_POSTED\x10\x01\x12\x12\n\x0eOUTCOME_EXISTS\x10\x02\x12\x13\n\x0fOUTCOME_REFUSED\x10\x03\"\xa7\x01\n\nAccountKey\x12>\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.tongbao.ledger.v1.AccountKindB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x04kind\x12!\n\x05owner\x18\x02 \x01(\tB\x0b\xbaH\x04r\x02\x18`\xb8\xbb\x18\x02R\x05owner\x12\x36\n\rcurrency_code\x18\x03 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$R\x0c\x63urrencyCode\"\xcc\x01\n\x07Voucher\x12\x1a\n\x08template\x18\x01 \x01(\tR\x08template\x12\x1b\n\tsource_no\x18\x02 \x01(\tR\x08sourceNo\x12\x19\n\x08trace_no\x18\x03 \x01(\tR\x07traceNo\x12\x30\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x18.tongbao.common.v1.MoneyR\x06\x61mount\x12;\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime*\xb3\x02\n\x0b\x41\x63\x63ountKind\x12\x1c\n\x18\x41\x43\x43OUNT_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41\x43\x43OUNT_KIND_WALLET\x10\x01\x12!\n\x1d\x41\x43\x43OUNT_KIND_MERCHANT_PENDING\x10\x02\x12\x19\n\x15\x41\x43\x43OUNT_KIND_CLEARING\x10\x03\x12\x1f\n\x1b\x41\x43\x43OUNT_KIND_REFUND_TRANSIT\x10\x04\x12\x19\n\x15\x41\x43\x43OUNT_KIND_SUSPENSE\x10\x05\x12\x1b\n\x17\x41\x43\x43OUNT_KIND_FEE_INCOME\x10\x06\x12\x1d\n\x19\x41\x43\x43OUNT_KIND_CHANNEL_COST\x10\x07\x12\x1a\n\x16\x41\x43\x43OUNT_KIND_DUPLICATE\x10\x08\x12\x1b\n\x17\x41\x43\x43OUNT_KIND_RECEIVABLE\x10\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1etongbao/ledger/v1/ledger.proto\x12\x11tongbao.ledger.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtongbao/common/v1/money.proto\x1a\x1ftongbao/common/v1/options.proto\"\xef\x05\n\x07Posting\x12\x36\n\x08template\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^[A-Z][A-Z_]{2,39}$R\x08template\x12\x32\n\tsource_no\x18\x02 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9A-Z]{26}$R\x08sourceNo\x12$\n\x08trace_no\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18PR\x07traceNo\x12;\n\rbusiness_code\x18\x04 \x01(\tB\x16\xbaH\x13r\x11\x32\x0f^[A-Z0-9]{2,8}$R\x0c\x62usinessCode\x12\x38\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x18.tongbao.common.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01R\x06\x61mount\x12$\n\tfee_minor\x18\x06 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\x08\x66\x65\x65Minor\x12&\n\ncost_minor\x18\x07 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\tcostMinor\x12*\n\x0c\x63hannel_code\x18\x08 \x01(\tB\x07\xbaH\x04r\x02\x18 R\x0b\x63hannelCode\x12(\n\x0bmerchant_id\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18@R\nmerchantId\x12$\n\x07user_no\x18\n \x01(\tB\x0b\xbaH\x04r\x02\x18@\xb8\xbb\x18\x02R\x06userNo\x12,\n\rreserve_minor\x18\x0b \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\x0creserveMinor\x12\x30\n\x0f\x61vailable_minor\x18\x0c \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\x0e\x61vailableMinor\x12&\n\nowed_minor\x18\r \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\towedMinor\x12)\n\nto_user_no\x18\x0e \x01(\tB\x0b\xbaH\x04r\x02\x18@\xb8\xbb\x18\x02R\x08toUserNo\x12-\n\x0eto_merchant_id\x18\x0f \x01(\tB\x07\xbaH\x04r\x02\x18@R\x0ctoMerchantId\x12/\n\x0fto_channel_code\x18\x10 \x01(\tB\x07\xbaH\x04r\x02\x18 R\rtoChannelCode\"\xce\x01\n\rPostingResult\x12\x42\n\x07outcome\x18\x01 \x01(\x0e\x32(.tongbao.ledger.v1.PostingResult.OutcomeR\x07outcome\x12\x18\n\x07refusal\x18\x02 \x01(\tR\x07refusal\"_\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x12\n\x0eOUTCOME_POSTED\x10\x01\x12\x12\n\x0eOUTCOME_EXISTS\x10\x02\x12\x13\n\x0fOUTCOME_REFUSED\x10\x03\"\xbf\x01\n\nAccountKey\x12>\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.tongbao.ledger.v1.AccountKindB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x04kind\x12\x39\n\x05owner\x18\x02 \x01(\tB#\xbaH\x1cr\x1a\x32\x18^[^\\x00-\\x1F\\x7F]{0,96}$\xb8\xbb\x18\x02R\x05owner\x12\x36\n\rcurrency_code\x18\x03 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$R\x0c\x63urrencyCode\"\xcc\x01\n\x07Voucher\x12\x1a\n\x08template\x18\x01 \x01(\tR\x08template\x12\x1b\n\tsource_no\x18\x02 \x01(\tR\x08sourceNo\x12\x19\n\x08trace_no\x18\x03 \x01(\tR\x07traceNo\x12\x30\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x18.tongbao.common.v1.MoneyR\x06\x61mount\x12;\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime*\xb8\x05\n\x0b\x41\x63\x63ountKind\x12\x1c\n\x18\x41\x43\x43OUNT_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41\x43\x43OUNT_KIND_WALLET\x10\x01\x12!\n\x1d\x41\x43\x43OUNT_KIND_MERCHANT_PENDING\x10\x02\x12\x19\n\x15\x41\x43\x43OUNT_KIND_CLEARING\x10\x03\x12\x1f\n\x1b\x41\x43\x43OUNT_KIND_REFUND_TRANSIT\x10\x04\x12\x19\n\x15\x41\x43\x43OUNT_KIND_SUSPENSE\x10\x05\x12\x1b\n\x17\x41\x43\x43OUNT_KIND_FEE_INCOME\x10\x06\x12\x1d\n\x19\x41\x43\x43OUNT_KIND_CHANNEL_COST\x10\x07\x12\x1a\n\x16\x41\x43\x43OUNT_KIND_DUPLICATE\x10\x08\x12\x1b\n\x17\x41\x43\x43OUNT_KIND_RECEIVABLE\x10\t\x12#\n\x1f\x41\x43\x43OUNT_KIND_MERCHANT_AVAILABLE\x10\n\x12!\n\x1d\x41\x43\x43OUNT_KIND_MERCHANT_RESERVE\x10\x0b\x12\x1f\n\x1b\x41\x43\x43OUNT_KIND_PAYOUT_TRANSIT\x10\x0c\x12\x15\n\x11\x41\x43\x43OUNT_KIND_CASH\x10\r\x12\x17\n\x13\x41\x43\x43OUNT_KIND_ESCROW\x10\x0e\x12\x18\n\x14\x41\x43\x43OUNT_KIND_SURPLUS\x10\x0f\x12\x19\n\x15\x41\x43\x43OUNT_KIND_SHORTAGE\x10\x10\x12#\n\x1f\x41\x43\x43OUNT_KIND_CHANNEL_RECEIVABLE\x10\x11\x12\"\n\x1e\x41\x43\x43OUNT_KIND_MARKETING_EXPENSE\x10\x12\x12\x1b\n\x17\x41\x43\x43OUNT_KIND_RECON_GAIN\x10\x13\x12\x1b\n\x17\x41\x43\x43OUNT_KIND_RECON_LOSS\x10\x14\x12\x19\n\x15\x41\x43\x43OUNT_KIND_ROUNDING\x10\x15\x12\x17\n\x13\x41\x43\x43OUNT_KIND_PROFIT\x10\x16\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,22 +55,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POSTING'].fields_by_name['merchant_id']._serialized_options = b'\272H\004r\002\030@'
   _globals['_POSTING'].fields_by_name['user_no']._loaded_options = None
   _globals['_POSTING'].fields_by_name['user_no']._serialized_options = b'\272H\004r\002\030@\270\273\030\002'
+  _globals['_POSTING'].fields_by_name['reserve_minor']._loaded_options = None
+  _globals['_POSTING'].fields_by_name['reserve_minor']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_POSTING'].fields_by_name['available_minor']._loaded_options = None
+  _globals['_POSTING'].fields_by_name['available_minor']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_POSTING'].fields_by_name['owed_minor']._loaded_options = None
+  _globals['_POSTING'].fields_by_name['owed_minor']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_POSTING'].fields_by_name['to_user_no']._loaded_options = None
+  _globals['_POSTING'].fields_by_name['to_user_no']._serialized_options = b'\272H\004r\002\030@\270\273\030\002'
+  _globals['_POSTING'].fields_by_name['to_merchant_id']._loaded_options = None
+  _globals['_POSTING'].fields_by_name['to_merchant_id']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_POSTING'].fields_by_name['to_channel_code']._loaded_options = None
+  _globals['_POSTING'].fields_by_name['to_channel_code']._serialized_options = b'\272H\004r\002\030 '
   _globals['_ACCOUNTKEY'].fields_by_name['kind']._loaded_options = None
   _globals['_ACCOUNTKEY'].fields_by_name['kind']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
   _globals['_ACCOUNTKEY'].fields_by_name['owner']._loaded_options = None
-  _globals['_ACCOUNTKEY'].fields_by_name['owner']._serialized_options = b'\272H\004r\002\030`\270\273\030\002'
+  _globals['_ACCOUNTKEY'].fields_by_name['owner']._serialized_options = b'\272H\034r\0322\030^[^\\x00-\\x1F\\x7F]{0,96}$\270\273\030\002'
   _globals['_ACCOUNTKEY'].fields_by_name['currency_code']._loaded_options = None
   _globals['_ACCOUNTKEY'].fields_by_name['currency_code']._serialized_options = b'\272H\016r\0142\n^[A-Z]{3}$'
-  _globals['_ACCOUNTKIND']._serialized_start=1245
-  _globals['_ACCOUNTKIND']._serialized_end=1552
+  _globals['_ACCOUNTKIND']._serialized_start=1544
+  _globals['_ACCOUNTKIND']._serialized_end=2240
   _globals['_POSTING']._serialized_start=180
-  _globals['_POSTING']._serialized_end=656
-  _globals['_POSTINGRESULT']._serialized_start=659
-  _globals['_POSTINGRESULT']._serialized_end=865
-  _globals['_POSTINGRESULT_OUTCOME']._serialized_start=770
-  _globals['_POSTINGRESULT_OUTCOME']._serialized_end=865
-  _globals['_ACCOUNTKEY']._serialized_start=868
-  _globals['_ACCOUNTKEY']._serialized_end=1035
-  _globals['_VOUCHER']._serialized_start=1038
-  _globals['_VOUCHER']._serialized_end=1242
+  _globals['_POSTING']._serialized_end=931
+  _globals['_POSTINGRESULT']._serialized_start=934
+  _globals['_POSTINGRESULT']._serialized_end=1140
+  _globals['_POSTINGRESULT_OUTCOME']._serialized_start=1045
+  _globals['_POSTINGRESULT_OUTCOME']._serialized_end=1140
+  _globals['_ACCOUNTKEY']._serialized_start=1143
+  _globals['_ACCOUNTKEY']._serialized_end=1334
+  _globals['_VOUCHER']._serialized_start=1337
+  _globals['_VOUCHER']._serialized_end=1541
 # @@protoc_insertion_point(module_scope)

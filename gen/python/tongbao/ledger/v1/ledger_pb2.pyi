@@ -49,6 +49,42 @@ class _AccountKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AccountKi
     """What a merchant or a wallet's owner owes us 追款, because money that it had was taken
     back; owner as of its other account. Asset.
     """
+    ACCOUNT_KIND_MERCHANT_AVAILABLE: _AccountKind.ValueType  # 10
+    """Owed to a merchant and settled 可用余额: it may be paid out; owner is the merchant.
+    Liability, never below zero.
+    """
+    ACCOUNT_KIND_MERCHANT_RESERVE: _AccountKind.ValueType  # 11
+    """Kept back from a merchant 保证金; owner is the merchant. Liability, never below zero."""
+    ACCOUNT_KIND_PAYOUT_TRANSIT: _AccountKind.ValueType  # 12
+    """On its way to a merchant's or a user's bank 出款在途; owner as of its other account.
+    Liability, never below zero.
+    """
+    ACCOUNT_KIND_CASH: _AccountKind.ValueType  # 13
+    """Real money at a channel or a bank 渠道资金/银行存款; owner is the channel account. Asset,
+    written by reconciliation of funds only.
+    """
+    ACCOUNT_KIND_ESCROW: _AccountKind.ValueType  # 14
+    """Kept until the payer confirms or the deadline passes 担保. Liability, never below zero;
+    no owner.
+    """
+    ACCOUNT_KIND_SURPLUS: _AccountKind.ValueType  # 15
+    """Money that arrived without an order 长款. Liability; no owner."""
+    ACCOUNT_KIND_SHORTAGE: _AccountKind.ValueType  # 16
+    """Money that was expected and did not arrive 短款. Asset; no owner."""
+    ACCOUNT_KIND_CHANNEL_RECEIVABLE: _AccountKind.ValueType  # 17
+    """What a channel owes us because it paid too little 应收渠道; owner is the channel account.
+    Asset.
+    """
+    ACCOUNT_KIND_MARKETING_EXPENSE: _AccountKind.ValueType  # 18
+    """Paid by us in a payer's place 营销费用. Expense; no owner."""
+    ACCOUNT_KIND_RECON_GAIN: _AccountKind.ValueType  # 19
+    """A surplus that nobody claimed 差错收益. Income; no owner."""
+    ACCOUNT_KIND_RECON_LOSS: _AccountKind.ValueType  # 20
+    """A shortage that nobody makes good 差错损失. Expense; no owner."""
+    ACCOUNT_KIND_ROUNDING: _AccountKind.ValueType  # 21
+    """Differences within the tolerance 尾差. Expense that may go either way; no owner."""
+    ACCOUNT_KIND_PROFIT: _AccountKind.ValueType  # 22
+    """Income and expenses of closed periods 本年利润. Equity; no owner."""
 
 class AccountKind(_AccountKind, metaclass=_AccountKindEnumTypeWrapper):
     """What an account is for."""
@@ -77,6 +113,42 @@ ACCOUNT_KIND_RECEIVABLE: AccountKind.ValueType  # 9
 """What a merchant or a wallet's owner owes us 追款, because money that it had was taken
 back; owner as of its other account. Asset.
 """
+ACCOUNT_KIND_MERCHANT_AVAILABLE: AccountKind.ValueType  # 10
+"""Owed to a merchant and settled 可用余额: it may be paid out; owner is the merchant.
+Liability, never below zero.
+"""
+ACCOUNT_KIND_MERCHANT_RESERVE: AccountKind.ValueType  # 11
+"""Kept back from a merchant 保证金; owner is the merchant. Liability, never below zero."""
+ACCOUNT_KIND_PAYOUT_TRANSIT: AccountKind.ValueType  # 12
+"""On its way to a merchant's or a user's bank 出款在途; owner as of its other account.
+Liability, never below zero.
+"""
+ACCOUNT_KIND_CASH: AccountKind.ValueType  # 13
+"""Real money at a channel or a bank 渠道资金/银行存款; owner is the channel account. Asset,
+written by reconciliation of funds only.
+"""
+ACCOUNT_KIND_ESCROW: AccountKind.ValueType  # 14
+"""Kept until the payer confirms or the deadline passes 担保. Liability, never below zero;
+no owner.
+"""
+ACCOUNT_KIND_SURPLUS: AccountKind.ValueType  # 15
+"""Money that arrived without an order 长款. Liability; no owner."""
+ACCOUNT_KIND_SHORTAGE: AccountKind.ValueType  # 16
+"""Money that was expected and did not arrive 短款. Asset; no owner."""
+ACCOUNT_KIND_CHANNEL_RECEIVABLE: AccountKind.ValueType  # 17
+"""What a channel owes us because it paid too little 应收渠道; owner is the channel account.
+Asset.
+"""
+ACCOUNT_KIND_MARKETING_EXPENSE: AccountKind.ValueType  # 18
+"""Paid by us in a payer's place 营销费用. Expense; no owner."""
+ACCOUNT_KIND_RECON_GAIN: AccountKind.ValueType  # 19
+"""A surplus that nobody claimed 差错收益. Income; no owner."""
+ACCOUNT_KIND_RECON_LOSS: AccountKind.ValueType  # 20
+"""A shortage that nobody makes good 差错损失. Expense; no owner."""
+ACCOUNT_KIND_ROUNDING: AccountKind.ValueType  # 21
+"""Differences within the tolerance 尾差. Expense that may go either way; no owner."""
+ACCOUNT_KIND_PROFIT: AccountKind.ValueType  # 22
+"""Income and expenses of closed periods 本年利润. Equity; no owner."""
 Global___AccountKind: _TypeAlias = AccountKind  # noqa: Y015
 
 @_typing.final
@@ -97,6 +169,12 @@ class Posting(_message.Message):
     CHANNEL_CODE_FIELD_NUMBER: _builtins.int
     MERCHANT_ID_FIELD_NUMBER: _builtins.int
     USER_NO_FIELD_NUMBER: _builtins.int
+    RESERVE_MINOR_FIELD_NUMBER: _builtins.int
+    AVAILABLE_MINOR_FIELD_NUMBER: _builtins.int
+    OWED_MINOR_FIELD_NUMBER: _builtins.int
+    TO_USER_NO_FIELD_NUMBER: _builtins.int
+    TO_MERCHANT_ID_FIELD_NUMBER: _builtins.int
+    TO_CHANNEL_CODE_FIELD_NUMBER: _builtins.int
     template: _builtins.str
     """Required. Name of a template, e.g. `WALLET_PAID`."""
     source_no: _builtins.str
@@ -117,6 +195,18 @@ class Posting(_message.Message):
     """The merchant, for templates that touch its accounts."""
     user_no: _builtins.str
     """The user, for templates that touch a wallet."""
+    reserve_minor: _builtins.int
+    """Part of the amount for or from the merchant's reserve 保证金, in minor units."""
+    available_minor: _builtins.int
+    """Part of the amount from what is available to the merchant 可用余额, in minor units."""
+    owed_minor: _builtins.int
+    """Part of the amount that the merchant owes us from now on 追款, in minor units."""
+    to_user_no: _builtins.str
+    """The user who is paid, for templates between two wallets or from a merchant to a wallet."""
+    to_merchant_id: _builtins.str
+    """The merchant that is paid, for templates between two merchants."""
+    to_channel_code: _builtins.str
+    """The channel account that money moves to, for templates between two of them."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """Required, positive."""
@@ -134,10 +224,16 @@ class Posting(_message.Message):
         channel_code: _builtins.str = ...,
         merchant_id: _builtins.str = ...,
         user_no: _builtins.str = ...,
+        reserve_minor: _builtins.int = ...,
+        available_minor: _builtins.int = ...,
+        owed_minor: _builtins.int = ...,
+        to_user_no: _builtins.str = ...,
+        to_merchant_id: _builtins.str = ...,
+        to_channel_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "business_code", b"business_code", "channel_code", b"channel_code", "cost_minor", b"cost_minor", "fee_minor", b"fee_minor", "merchant_id", b"merchant_id", "source_no", b"source_no", "template", b"template", "trace_no", b"trace_no", "user_no", b"user_no"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "available_minor", b"available_minor", "business_code", b"business_code", "channel_code", b"channel_code", "cost_minor", b"cost_minor", "fee_minor", b"fee_minor", "merchant_id", b"merchant_id", "owed_minor", b"owed_minor", "reserve_minor", b"reserve_minor", "source_no", b"source_no", "template", b"template", "to_channel_code", b"to_channel_code", "to_merchant_id", b"to_merchant_id", "to_user_no", b"to_user_no", "trace_no", b"trace_no", "user_no", b"user_no"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

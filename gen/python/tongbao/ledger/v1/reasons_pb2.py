@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from tongbao.common.v1 import options_pb2 as tongbao_dot_common_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftongbao/ledger/v1/reasons.proto\x12\x11tongbao.ledger.v1\x1a\x1ftongbao/common/v1/options.proto*\x94\x02\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x31\n\x17REASON_TEMPLATE_UNKNOWN\x10\x01\x1a\x14\xaa\xbb\x18\x10INVALID_ARGUMENT\x12-\n\x13REASON_FACT_MISSING\x10\x02\x1a\x14\xaa\xbb\x18\x10INVALID_ARGUMENT\x12\x30\n\x13REASON_BOOK_UNKNOWN\x10\x03\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITION\x12\x31\n\x17REASON_CURRENCY_UNKNOWN\x10\x04\x1a\x14\xaa\xbb\x18\x10INVALID_ARGUMENT\x12+\n\x18REASON_ACCOUNT_NOT_FOUND\x10\x05\x1a\r\xaa\xbb\x18\tNOT_FOUNDb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftongbao/ledger/v1/reasons.proto\x12\x11tongbao.ledger.v1\x1a\x1ftongbao/common/v1/options.proto*\xec\t\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x31\n\x17REASON_TEMPLATE_UNKNOWN\x10\x01\x1a\x14\xaa\xbb\x18\x10INVALID_ARGUMENT\x12-\n\x13REASON_FACT_MISSING\x10\x02\x1a\x14\xaa\xbb\x18\x10INVALID_ARGUMENT\x12\x30\n\x13REASON_BOOK_UNKNOWN\x10\x03\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITION\x12\x31\n\x17REASON_CURRENCY_UNKNOWN\x10\x04\x1a\x14\xaa\xbb\x18\x10INVALID_ARGUMENT\x12+\n\x18REASON_ACCOUNT_NOT_FOUND\x10\x05\x1a\r\xaa\xbb\x18\tNOT_FOUND\x12\x39\n\x1fREASON_TRANSFER_ID_OUT_OF_RANGE\x10\x06\x1a\x14\xaa\xbb\x18\x10INVALID_ARGUMENT\x12(\n\x15REASON_BOOK_NOT_FOUND\x10\x07\x1a\r\xaa\xbb\x18\tNOT_FOUND\x12\x38\n\x1bREASON_BUSINESS_CODE_IN_USE\x10\x08\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITION\x12\x32\n\x15REASON_ACCOUNT_CLOSED\x10\t\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITION\x12\x35\n\x18REASON_ACCOUNT_NOT_EMPTY\x10\n\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITION\x12\x39\n\x1cREASON_ACCOUNT_INDISPENSABLE\x10\x0b\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITION\x12\x31\n\x14REASON_FLOOR_TOO_LOW\x10\x0c\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITION\x12\x32\n\x15REASON_LIMITS_CROSSED\x10\r\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITION\x12\x32\n\x15REASON_LIMIT_BREACHED\x10\x0e\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITION\x12\'\n\x14REASON_DAY_NOT_FOUND\x10\x0f\x1a\r\xaa\xbb\x18\tNOT_FOUND\x12\x34\n\x17REASON_CUT_DATE_REFUSED\x10\x10\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITION\x12/\n\x12REASON_DAY_NOT_CUT\x10\x11\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITION\x12\x32\n\x15REASON_DAY_NOT_CLOSED\x10\x12\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITION\x12\x32\n\x15REASON_DAY_UNBALANCED\x10\x13\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITION\x12\x37\n\x1aREASON_PERIOD_OUT_OF_ORDER\x10\x14\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITION\x12\x32\n\x15REASON_INCOME_REFUSED\x10\x15\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITION\x12+\n\x18REASON_VOUCHER_NOT_FOUND\x10\x16\x1a\r\xaa\xbb\x18\tNOT_FOUND\x12\x30\n\x13REASON_PUSH_REFUSED\x10\x17\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITION\x12\x32\n\x15REASON_VOUCHERS_UNFIT\x10\x18\x1a\x17\xaa\xbb\x18\x13\x46\x41ILED_PRECONDITIONb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,6 +42,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REASON'].values_by_name["REASON_CURRENCY_UNKNOWN"]._serialized_options = b'\252\273\030\020INVALID_ARGUMENT'
   _globals['_REASON'].values_by_name["REASON_ACCOUNT_NOT_FOUND"]._loaded_options = None
   _globals['_REASON'].values_by_name["REASON_ACCOUNT_NOT_FOUND"]._serialized_options = b'\252\273\030\tNOT_FOUND'
+  _globals['_REASON'].values_by_name["REASON_TRANSFER_ID_OUT_OF_RANGE"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_TRANSFER_ID_OUT_OF_RANGE"]._serialized_options = b'\252\273\030\020INVALID_ARGUMENT'
+  _globals['_REASON'].values_by_name["REASON_BOOK_NOT_FOUND"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_BOOK_NOT_FOUND"]._serialized_options = b'\252\273\030\tNOT_FOUND'
+  _globals['_REASON'].values_by_name["REASON_BUSINESS_CODE_IN_USE"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_BUSINESS_CODE_IN_USE"]._serialized_options = b'\252\273\030\023FAILED_PRECONDITION'
+  _globals['_REASON'].values_by_name["REASON_ACCOUNT_CLOSED"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_ACCOUNT_CLOSED"]._serialized_options = b'\252\273\030\023FAILED_PRECONDITION'
+  _globals['_REASON'].values_by_name["REASON_ACCOUNT_NOT_EMPTY"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_ACCOUNT_NOT_EMPTY"]._serialized_options = b'\252\273\030\023FAILED_PRECONDITION'
+  _globals['_REASON'].values_by_name["REASON_ACCOUNT_INDISPENSABLE"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_ACCOUNT_INDISPENSABLE"]._serialized_options = b'\252\273\030\023FAILED_PRECONDITION'
+  _globals['_REASON'].values_by_name["REASON_FLOOR_TOO_LOW"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_FLOOR_TOO_LOW"]._serialized_options = b'\252\273\030\023FAILED_PRECONDITION'
+  _globals['_REASON'].values_by_name["REASON_LIMITS_CROSSED"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_LIMITS_CROSSED"]._serialized_options = b'\252\273\030\023FAILED_PRECONDITION'
+  _globals['_REASON'].values_by_name["REASON_LIMIT_BREACHED"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_LIMIT_BREACHED"]._serialized_options = b'\252\273\030\023FAILED_PRECONDITION'
+  _globals['_REASON'].values_by_name["REASON_DAY_NOT_FOUND"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_DAY_NOT_FOUND"]._serialized_options = b'\252\273\030\tNOT_FOUND'
+  _globals['_REASON'].values_by_name["REASON_CUT_DATE_REFUSED"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_CUT_DATE_REFUSED"]._serialized_options = b'\252\273\030\023FAILED_PRECONDITION'
+  _globals['_REASON'].values_by_name["REASON_DAY_NOT_CUT"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_DAY_NOT_CUT"]._serialized_options = b'\252\273\030\023FAILED_PRECONDITION'
+  _globals['_REASON'].values_by_name["REASON_DAY_NOT_CLOSED"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_DAY_NOT_CLOSED"]._serialized_options = b'\252\273\030\023FAILED_PRECONDITION'
+  _globals['_REASON'].values_by_name["REASON_DAY_UNBALANCED"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_DAY_UNBALANCED"]._serialized_options = b'\252\273\030\023FAILED_PRECONDITION'
+  _globals['_REASON'].values_by_name["REASON_PERIOD_OUT_OF_ORDER"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_PERIOD_OUT_OF_ORDER"]._serialized_options = b'\252\273\030\023FAILED_PRECONDITION'
+  _globals['_REASON'].values_by_name["REASON_INCOME_REFUSED"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_INCOME_REFUSED"]._serialized_options = b'\252\273\030\023FAILED_PRECONDITION'
+  _globals['_REASON'].values_by_name["REASON_VOUCHER_NOT_FOUND"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_VOUCHER_NOT_FOUND"]._serialized_options = b'\252\273\030\tNOT_FOUND'
+  _globals['_REASON'].values_by_name["REASON_PUSH_REFUSED"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_PUSH_REFUSED"]._serialized_options = b'\252\273\030\023FAILED_PRECONDITION'
+  _globals['_REASON'].values_by_name["REASON_VOUCHERS_UNFIT"]._loaded_options = None
+  _globals['_REASON'].values_by_name["REASON_VOUCHERS_UNFIT"]._serialized_options = b'\252\273\030\023FAILED_PRECONDITION'
   _globals['_REASON']._serialized_start=88
-  _globals['_REASON']._serialized_end=364
+  _globals['_REASON']._serialized_end=1348
 # @@protoc_insertion_point(module_scope)

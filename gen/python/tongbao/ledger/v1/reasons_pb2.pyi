@@ -34,6 +34,58 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """Not an ISO 4217 currency. Metadata: `currency_code`."""
     REASON_ACCOUNT_NOT_FOUND: _Reason.ValueType  # 5
     """There is no such account. Metadata: `account`."""
+    REASON_TRANSFER_ID_OUT_OF_RANGE: _Reason.ValueType  # 6
+    """An id is no UUIDv7 of the last 35 days. Metadata: `place` from 0, `id`."""
+    REASON_BOOK_NOT_FOUND: _Reason.ValueType  # 7
+    """There is no such book. Metadata: `name` or `book_id`."""
+    REASON_BUSINESS_CODE_IN_USE: _Reason.ValueType  # 8
+    """Something of the business line is in another book already. Metadata: `business_code`."""
+    REASON_ACCOUNT_CLOSED: _Reason.ValueType  # 9
+    """The account was closed, for good. Metadata: `account_id`."""
+    REASON_ACCOUNT_NOT_EMPTY: _Reason.ValueType  # 10
+    """There is money on the account, or on hold. Metadata: `account_id`, `posted_minor`,
+    `pending_in_minor`, `pending_out_minor`.
+    """
+    REASON_ACCOUNT_INDISPENSABLE: _Reason.ValueType  # 11
+    """Templates name the account for everybody, so it is never closed. Metadata: `account_id`,
+    `kind`.
+    """
+    REASON_FLOOR_TOO_LOW: _Reason.ValueType  # 12
+    """Accounts of this kind never go below zero. Metadata: `account_id`, `kind`, `floor_minor`."""
+    REASON_LIMITS_CROSSED: _Reason.ValueType  # 13
+    """The floor would be above the cap. Metadata: `account_id`, `floor_minor`, `cap_minor`."""
+    REASON_LIMIT_BREACHED: _Reason.ValueType  # 14
+    """The account stands beyond the limit now; pending amounts count. Metadata: `account_id`,
+    `limit`, `limit_minor`, `stands_minor`.
+    """
+    REASON_DAY_NOT_FOUND: _Reason.ValueType  # 15
+    """The book has no accounting day there. Metadata: `book_id`, `acct_date`."""
+    REASON_CUT_DATE_REFUSED: _Reason.ValueType  # 16
+    """A day is not cut back, nor further than to tomorrow. Metadata: `book_id`, `to_date`,
+    `acct_date` (of the book), `latest`.
+    """
+    REASON_DAY_NOT_CUT: _Reason.ValueType  # 17
+    """Something may still be booked on that day. Metadata: `book_id`, `acct_date`."""
+    REASON_DAY_NOT_CLOSED: _Reason.ValueType  # 18
+    """That day must be closed first. Metadata: `book_id`, `acct_date`."""
+    REASON_DAY_UNBALANCED: _Reason.ValueType  # 19
+    """The journal of the day does not come to its balances. Metadata: `book_id`, `acct_date`,
+    `problem`.
+    """
+    REASON_PERIOD_OUT_OF_ORDER: _Reason.ValueType  # 20
+    """Periods are carried into profit one behind the other. Metadata: `book_id`, `to_date`,
+    `last` (the end of the last one).
+    """
+    REASON_INCOME_REFUSED: _Reason.ValueType  # 21
+    """An account of the period cannot be booked on. Metadata: `book_id`, `to_date`, `template`,
+    `refusal`.
+    """
+    REASON_VOUCHER_NOT_FOUND: _Reason.ValueType  # 22
+    """No closed day has such a voucher. Metadata: `external_key`."""
+    REASON_PUSH_REFUSED: _Reason.ValueType  # 23
+    """From where the voucher is, no way leads there. Metadata: `external_key`, `state`, `wanted`."""
+    REASON_VOUCHERS_UNFIT: _Reason.ValueType  # 24
+    """The format cannot hold the vouchers of the day. Metadata: `format`, `problem`."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Every reason for which the ledger refuses an item. The domain is `ledger.tongbao`."""
@@ -50,4 +102,56 @@ REASON_CURRENCY_UNKNOWN: Reason.ValueType  # 4
 """Not an ISO 4217 currency. Metadata: `currency_code`."""
 REASON_ACCOUNT_NOT_FOUND: Reason.ValueType  # 5
 """There is no such account. Metadata: `account`."""
+REASON_TRANSFER_ID_OUT_OF_RANGE: Reason.ValueType  # 6
+"""An id is no UUIDv7 of the last 35 days. Metadata: `place` from 0, `id`."""
+REASON_BOOK_NOT_FOUND: Reason.ValueType  # 7
+"""There is no such book. Metadata: `name` or `book_id`."""
+REASON_BUSINESS_CODE_IN_USE: Reason.ValueType  # 8
+"""Something of the business line is in another book already. Metadata: `business_code`."""
+REASON_ACCOUNT_CLOSED: Reason.ValueType  # 9
+"""The account was closed, for good. Metadata: `account_id`."""
+REASON_ACCOUNT_NOT_EMPTY: Reason.ValueType  # 10
+"""There is money on the account, or on hold. Metadata: `account_id`, `posted_minor`,
+`pending_in_minor`, `pending_out_minor`.
+"""
+REASON_ACCOUNT_INDISPENSABLE: Reason.ValueType  # 11
+"""Templates name the account for everybody, so it is never closed. Metadata: `account_id`,
+`kind`.
+"""
+REASON_FLOOR_TOO_LOW: Reason.ValueType  # 12
+"""Accounts of this kind never go below zero. Metadata: `account_id`, `kind`, `floor_minor`."""
+REASON_LIMITS_CROSSED: Reason.ValueType  # 13
+"""The floor would be above the cap. Metadata: `account_id`, `floor_minor`, `cap_minor`."""
+REASON_LIMIT_BREACHED: Reason.ValueType  # 14
+"""The account stands beyond the limit now; pending amounts count. Metadata: `account_id`,
+`limit`, `limit_minor`, `stands_minor`.
+"""
+REASON_DAY_NOT_FOUND: Reason.ValueType  # 15
+"""The book has no accounting day there. Metadata: `book_id`, `acct_date`."""
+REASON_CUT_DATE_REFUSED: Reason.ValueType  # 16
+"""A day is not cut back, nor further than to tomorrow. Metadata: `book_id`, `to_date`,
+`acct_date` (of the book), `latest`.
+"""
+REASON_DAY_NOT_CUT: Reason.ValueType  # 17
+"""Something may still be booked on that day. Metadata: `book_id`, `acct_date`."""
+REASON_DAY_NOT_CLOSED: Reason.ValueType  # 18
+"""That day must be closed first. Metadata: `book_id`, `acct_date`."""
+REASON_DAY_UNBALANCED: Reason.ValueType  # 19
+"""The journal of the day does not come to its balances. Metadata: `book_id`, `acct_date`,
+`problem`.
+"""
+REASON_PERIOD_OUT_OF_ORDER: Reason.ValueType  # 20
+"""Periods are carried into profit one behind the other. Metadata: `book_id`, `to_date`,
+`last` (the end of the last one).
+"""
+REASON_INCOME_REFUSED: Reason.ValueType  # 21
+"""An account of the period cannot be booked on. Metadata: `book_id`, `to_date`, `template`,
+`refusal`.
+"""
+REASON_VOUCHER_NOT_FOUND: Reason.ValueType  # 22
+"""No closed day has such a voucher. Metadata: `external_key`."""
+REASON_PUSH_REFUSED: Reason.ValueType  # 23
+"""From where the voucher is, no way leads there. Metadata: `external_key`, `state`, `wanted`."""
+REASON_VOUCHERS_UNFIT: Reason.ValueType  # 24
+"""The format cannot hold the vouchers of the day. Metadata: `format`, `problem`."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -1,0 +1,255 @@
+"""The door of accountants 会计: subjects, accounting days, reports, vouchers."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from ledger.desk import Desk
+from ledger.flow._subjects import IncomeTotal, ReportLine
+from ledger.flow.close_day import close_day
+from ledger.flow.close_income import close_income
+from ledger.flow.cut_day import cut_day
+from ledger.flow.get_balance_sheet import get_balance_sheet
+from ledger.flow.get_day_trial_balance import Sides, get_day_trial_balance
+from ledger.flow.get_income_statement import get_income_statement
+from ledger.flow.list_day_vouchers import DayVoucher, list_day_vouchers
+from ledger.flow.list_days import list_days
+from ledger.flow.list_subjects import list_subjects
+from ledger.store.day import Day
+from mesh.clock import to_timestamp
+from mesh.door import Context
+from mesh.lists import Page
+from mesh.wire import malformed
+from tongbao.ledger.v1 import accounting_service_pb2 as pb
+from tongbao.ledger.v1 import accounting_service_pb2_grpc as pb_grpc
+
+_FIRST_BOOK = 1
+
+
+class AccountingService(pb_grpc.AccountingServiceServicer):
+    """Each method is the verb of the same name in `ledger/flow/`."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def ListSubjects(  # noqa: N802
+        self, request: pb.ListSubjectsRequest, context: Context
+    ) -> pb.ListSubjectsResponse:
+        """Returns the chart of accounts; see the contract."""
+        subjects, kinds = await list_subjects(self._desk)
+        return pb.ListSubjectsResponse(
+            subjects=[
+                pb.Subject(
+                    **{"class": pb.SubjectClass.Value(f"SUBJECT_CLASS_{subject.kind.name}")},
+                    code=subject.code,
+                    parent_code=subject.parent_code,
+                    name=subject.name,
+                    name_zh=subject.name_zh,
+                    normal_side=(
+                        pb.NORMAL_SIDE_CREDIT if subject.normal > 0 else pb.NORMAL_SIDE_DEBIT
+                    ),
+                    gl_code=subject.gl_code,
+                    kinds=[kind.name for kind, code in kinds.items() if code == subject.code],
+                )
+                for subject in subjects
+            ]
+        )
+
+    async def CutDay(  # noqa: N802
+        self, request: pb.CutDayRequest, context: Context
+    ) -> pb.CutDayResponse:
+        """Cuts the accounting day; see the contract."""
+        to = _date(request.to_date, "to_date")
+        day = await cut_day(self._desk, book_id=_book(request), to=to)
+        return pb.CutDayResponse(day=_day(day))
+
+    async def CloseDay(  # noqa: N802
+        self, request: pb.CloseDayRequest, context: Context
+    ) -> pb.CloseDayResponse:
+        """Closes a day that was cut; see the contract."""
+        acct_date = _date(request.acct_date, "acct_date")
+        day = await close_day(self._desk, book_id=_book(request), acct_date=acct_date)
+        return pb.CloseDayResponse(day=_day(day))
+
+    async def ListDays(  # noqa: N802
+        self, request: pb.ListDaysRequest, context: Context
+    ) -> pb.ListDaysResponse:
+        """Returns the days of a book; see the contract."""
+        days, token = await list_days(self._desk, book_id=_book(request), page=Page.of(request))
+        return pb.ListDaysResponse(days=[_day(day) for day in days], next_page_token=token)
+
+    async def GetDayTrialBalance(  # noqa: N802
+        self, request: pb.GetDayTrialBalanceRequest, context: Context
+    ) -> pb.GetDayTrialBalanceResponse:
+        """Returns the trial balance of closed days; see the contract."""
+        first, last = _dates(request)
+        found = await get_day_trial_balance(
+            self._desk, book_id=_book(request), first=first, last=last
+        )
+        return pb.GetDayTrialBalanceResponse(
+            lines=[
+                pb.DayTrialBalanceLine(
+                    subject_code=line.subject_code,
+                    currency_code=line.currency_code,
+                    opening=_sides(line.opening),
+                    turnover=_sides(line.turnover),
+                    closing=_sides(line.closing),
+                )
+                for line in found.lines
+            ],
+            totals=[
+                pb.DayTrialBalanceTotal(
+                    currency_code=total.currency_code,
+                    opening=_sides(total.opening),
+                    turnover=_sides(total.turnover),
+                    closing=_sides(total.closing),
+                    balanced=total.balanced,
+                )
+                for total in found.totals
+            ],
+        )
+
+    async def GetBalanceSheet(  # noqa: N802
+        self, request: pb.GetBalanceSheetRequest, context: Context
+    ) -> pb.GetBalanceSheetResponse:
+        """Returns the balance sheet as of a closed day; see the contract."""
+        acct_date = _date(request.acct_date, "acct_date")
+        found = await get_balance_sheet(self._desk, book_id=_book(request), acct_date=acct_date)
+        return pb.GetBalanceSheetResponse(
+            lines=[_line(line) for line in found.lines],
+            totals=[
+                pb.BalanceSheetTotal(
+                    currency_code=total.currency_code,
+                    assets_minor=total.assets_minor,
+                    liabilities_minor=total.liabilities_minor,
+                    equity_minor=total.equity_minor,
+                    income_minor=total.income_minor,
+                    balanced=total.balanced,
+                )
+                for total in found.totals
+            ],
+        )
+
+    async def GetIncomeStatement(  # noqa: N802
+        self, request: pb.GetIncomeStatementRequest, context: Context
+    ) -> pb.GetIncomeStatementResponse:
+        """Returns the income statement of closed days; see the contract."""
+        first, last = _dates(request)
+        found = await get_income_statement(
+            self._desk, book_id=_book(request), first=first, last=last
+        )
+        return pb.GetIncomeStatementResponse(
+            lines=[_line(line) for line in found.lines],
+            totals=[_income(total) for total in found.totals],
+        )
+
+    async def CloseIncome(  # noqa: N802
+        self, request: pb.CloseIncomeRequest, context: Context
+    ) -> pb.CloseIncomeResponse:
+        """Carries income and expenses of a period into profit; see the contract."""
+        to = _date(request.to_date, "to_date")
+        period, totals = await close_income(self._desk, book_id=_book(request), to=to)
+        return pb.CloseIncomeResponse(
+            from_date=period.from_date.isoformat(),
+            to_date=period.to_date.isoformat(),
+            totals=[_income(total) for total in totals],
+        )
+
+    async def ListDayVouchers(  # noqa: N802
+        self, request: pb.ListDayVouchersRequest, context: Context
+    ) -> pb.ListDayVouchersResponse:
+        """Returns the vouchers of a closed day; see the contract."""
+        acct_date = _date(request.acct_date, "acct_date")
+        vouchers, token = await list_day_vouchers(
+            self._desk, book_id=_book(request), acct_date=acct_date, page=Page.of(request)
+        )
+        return pb.ListDayVouchersResponse(
+            vouchers=[_voucher(voucher) for voucher in vouchers], next_page_token=token
+        )
+
+
+def _book(
+    request: pb.CutDayRequest
+    | pb.CloseDayRequest
+    | pb.ListDaysRequest
+    | pb.GetDayTrialBalanceRequest
+    | pb.GetBalanceSheetRequest
+    | pb.GetIncomeStatementRequest
+    | pb.CloseIncomeRequest
+    | pb.ListDayVouchersRequest,
+) -> int:
+    return request.book_id or _FIRST_BOOK
+
+
+def _dates(
+    request: pb.GetDayTrialBalanceRequest | pb.GetIncomeStatementRequest,
+) -> tuple[date, date]:
+    """Return the span of a request. Raises Malformed when it ends before it begins."""
+    first = _date(request.from_date, "from_date")
+    last = _date(request.to_date, "to_date") if request.to_date else first
+    if last < first:
+        raise malformed("to_date", rule="span", description="must not be before from_date")
+    return first, last
+
+
+def _date(text: str, field: str) -> date:
+    """Return the date that is spelt `text`. Raises Malformed for one that there is not."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise malformed(field, rule="date", description="must be a day of the calendar") from None
+
+
+def _day(day: Day) -> pb.BookDay:
+    message = pb.BookDay(
+        book_id=day.book_id,
+        acct_date=day.acct_date.isoformat(),
+        state=pb.BookDay.State.Value(f"STATE_{day.state.name}"),
+        first_block=day.first_block,
+        last_block=day.last_block or 0,
+    )
+    if day.cut_time is not None:
+        message.cut_time.CopyFrom(to_timestamp(day.cut_time))
+    if day.close_time is not None:
+        message.close_time.CopyFrom(to_timestamp(day.close_time))
+    return message
+
+
+def _sides(sides: Sides) -> pb.Sides:
+    return pb.Sides(debit_minor=sides.debit_minor, credit_minor=sides.credit_minor)
+
+
+def _line(line: ReportLine) -> pb.ReportLine:
+    return pb.ReportLine(
+        subject_code=line.subject_code,
+        currency_code=line.currency_code,
+        amount_minor=line.amount_minor,
+    )
+
+
+def _income(total: IncomeTotal) -> pb.IncomeTotal:
+    return pb.IncomeTotal(
+        currency_code=total.currency_code,
+        income_minor=total.income_minor,
+        expenses_minor=total.expenses_minor,
+        profit_minor=total.profit_minor,
+    )
+
+
+def _voucher(voucher: DayVoucher) -> pb.DayVoucher:
+    return pb.DayVoucher(
+        external_key=voucher.key,
+        template_code=voucher.template_code,
+        template=voucher.template,
+        summary=voucher.summary,
+        currency_code=voucher.currency_code,
+        lines=[
+            pb.DayVoucherLine(
+                subject_code=line.subject_code,
+                gl_code=line.gl_code,
+                debit_minor=line.debit_minor,
+                credit_minor=line.credit_minor,
+            )
+            for line in voucher.lines
+        ],
+    )
