@@ -192,8 +192,8 @@ CREATE FUNCTION uuid_floor(moment timestamptz) RETURNS uuid LANGUAGE sql IMMUTAB
             || repeat('0', 20))::uuid
 $$;
 
--- Makes the monthly partitions of journal and vouchers that are missing, from last month to
--- `months_ahead` months after this one. Returns how many it made.
+-- Makes the monthly partitions of journal and vouchers that are missing, from two months ago
+-- (ids may be 35 days old) to `months_ahead` months after this one. Returns how many it made.
 CREATE FUNCTION make_partitions(months_ahead integer) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     this_month timestamp := date_trunc('month', business_now() AT TIME ZONE 'UTC');
@@ -203,7 +203,7 @@ DECLARE
     made       integer := 0;
 BEGIN
     FOREACH parent IN ARRAY ARRAY['transfer', 'voucher'] LOOP
-        FOR ahead IN -1..months_ahead LOOP
+        FOR ahead IN -2..months_ahead LOOP
             month := this_month + make_interval(months => ahead);
             child := parent || to_char(month, '_YYYYMM');
             CONTINUE WHEN to_regclass(child) IS NOT NULL;

@@ -15,4 +15,14 @@ MEASURES = (
         """,
         seconds=60.0,  # It reads every account.
     ),
+    Measure(
+        name="tongbao_ledger_unclosed_day_seconds",
+        help="For how long the oldest accounting day that was cut has not been closed; 0: none.",
+        labels=("book",),
+        sql="""
+        SELECT book_id::text AS book, coalesce(extract(epoch FROM
+                   max(business_now() - cut_time) FILTER (WHERE state = 'cut')), 0) AS value
+        FROM book_day GROUP BY 1
+        """,
+    ),
 )

@@ -26,16 +26,16 @@ async def shift(desk, by):
 
 
 async def test_months_are_made_ahead_and_once(desk):
-    """Last month, this one, and three to come; more when time goes on."""
+    """Two months ago to three to come; more when time goes on."""
     before = await months(desk, "transfer")
-    assert len(before) == 5
+    assert len(before) == 6
     assert before == await months(desk, "voucher")
     assert await partition.make(desk.db) == 0
 
     await shift(desk, "1 month")
 
     assert await partition.make(desk.db) == 2
-    assert len(await months(desk, "transfer")) == 6
+    assert len(await months(desk, "transfer")) == 7
     assert await months(desk, "transfer") == await months(desk, "voucher")
 
 
