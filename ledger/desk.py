@@ -6,7 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
 from ledger.accounts import Accounts
+from ledger.checkpoints import Notary, folder_of
 from mesh.clock import Clock
 from mesh.db import Database
 from mesh.serve import Runtime
@@ -19,9 +23,19 @@ class Desk:
     db: Database
     clock: Clock
     accounts: Accounts
+    notary: Notary | None = None  # A running service has one.
 
 
 @asynccontextmanager
 async def opened(runtime: Runtime) -> AsyncIterator[Desk]:
     """Yield the desk of a running service."""
-    yield Desk(db=runtime.db, clock=runtime.clock, accounts=Accounts(runtime.db))
+    settings = runtime.settings
+    assert settings.key_file, "derived from the service"
+    key = load_pem_private_key(settings.key_file.read_bytes(), None)
+    assert isinstance(key, Ed25519PrivateKey), "the signer has read it as such"
+    yield Desk(
+        db=runtime.db,
+        clock=runtime.clock,
+        accounts=Accounts(runtime.db),
+        notary=Notary(folder=folder_of(settings.home), key=key),
+    )

@@ -10,20 +10,26 @@ from ledger.flow.close_day import close_day
 from ledger.flow.close_income import close_income
 from ledger.flow.cut_day import cut_day
 from ledger.flow.get_balance_sheet import get_balance_sheet
+from ledger.flow.get_clearing_ages import BUCKETS, ClearingAge, get_clearing_ages
 from ledger.flow.get_day_trial_balance import Sides, get_day_trial_balance
 from ledger.flow.get_income_statement import get_income_statement
 from ledger.flow.list_day_vouchers import DayVoucher, list_day_vouchers
 from ledger.flow.list_days import list_days
 from ledger.flow.list_subjects import list_subjects
+from ledger.flow.list_suspense import list_suspense
+from ledger.model import AccountKind
 from ledger.store.day import Day
+from ledger.store.suspense import Item, ItemsWanted, ItemTotal
 from mesh.clock import to_timestamp
 from mesh.door import Context
 from mesh.lists import Page
 from mesh.wire import malformed
 from tongbao.ledger.v1 import accounting_service_pb2 as pb
 from tongbao.ledger.v1 import accounting_service_pb2_grpc as pb_grpc
+from tongbao.ledger.v1 import ledger_pb2
 
 _FIRST_BOOK = 1
+_IN_DOUBT = (AccountKind.SUSPENSE, AccountKind.DUPLICATE)  # Unless others are asked for.
 
 
 class AccountingService(pb_grpc.AccountingServiceServicer):
@@ -167,6 +173,34 @@ class AccountingService(pb_grpc.AccountingServiceServicer):
             vouchers=[_voucher(voucher) for voucher in vouchers], next_page_token=token
         )
 
+    async def ListSuspense(  # noqa: N802
+        self, request: pb.ListSuspenseRequest, context: Context
+    ) -> pb.ListSuspenseResponse:
+        """Returns money in doubt, item by item; see the contract."""
+        wanted = ItemsWanted(
+            kinds=[_kind(kind) for kind in request.kinds] or _IN_DOUBT,
+            currency_code=request.currency_code,
+            min_age_days=request.min_age_days,
+            include_settled=request.include_settled,
+        )
+        items, totals, token = await list_suspense(
+            self._desk, book_id=_book(request), wanted=wanted, page=Page.of(request)
+        )
+        return pb.ListSuspenseResponse(
+            items=[_item(item) for item in items],
+            totals=[_item_total(total) for total in totals],
+            next_page_token=token,
+        )
+
+    async def GetClearingAges(  # noqa: N802
+        self, request: pb.GetClearingAgesRequest, context: Context
+    ) -> pb.GetClearingAgesResponse:
+        """Returns clearing accounts by age; see the contract."""
+        today, ages = await get_clearing_ages(self._desk, book_id=_book(request))
+        return pb.GetClearingAgesResponse(
+            acct_date=today.isoformat(), accounts=[_age(age) for age in ages]
+        )
+
 
 def _book(
     request: pb.CutDayRequest
@@ -176,7 +210,9 @@ def _book(
     | pb.GetBalanceSheetRequest
     | pb.GetIncomeStatementRequest
     | pb.CloseIncomeRequest
-    | pb.ListDayVouchersRequest,
+    | pb.ListDayVouchersRequest
+    | pb.ListSuspenseRequest
+    | pb.GetClearingAgesRequest,
 ) -> int:
     return request.book_id or _FIRST_BOOK
 
@@ -251,5 +287,65 @@ def _voucher(voucher: DayVoucher) -> pb.DayVoucher:
                 credit_minor=line.credit_minor,
             )
             for line in voucher.lines
+        ],
+    )
+
+
+def _kind(kind: ledger_pb2.AccountKind.ValueType) -> AccountKind:
+    return AccountKind[ledger_pb2.AccountKind.Name(kind).removeprefix("ACCOUNT_KIND_")]
+
+
+def _kind_to_proto(kind: AccountKind) -> ledger_pb2.AccountKind.ValueType:
+    return ledger_pb2.AccountKind.Value(f"ACCOUNT_KIND_{kind.name}")
+
+
+def _item(item: Item) -> pb.SuspenseItem:
+    return pb.SuspenseItem(
+        kind=_kind_to_proto(item.kind),
+        currency_code=item.currency_code,
+        source_no=item.source_no,
+        trace_no=item.trace_no,
+        template=item.template,
+        channel_code=item.channel_code,
+        parked_minor=item.parked_minor,
+        taken_minor=item.taken_minor,
+        open_minor=item.open_minor,
+        book_time=to_timestamp(item.book_time),
+        acct_date=item.acct_date.isoformat(),
+        age_days=item.age_days,
+        releases=[
+            pb.SuspenseRelease(
+                template=one.template,
+                source_no=one.source_no,
+                amount_minor=one.amount_minor,
+                book_time=to_timestamp(one.book_time),
+            )
+            for one in item.releases
+        ],
+    )
+
+
+def _item_total(total: ItemTotal) -> pb.SuspenseTotal:
+    return pb.SuspenseTotal(
+        kind=_kind_to_proto(total.kind),
+        currency_code=total.currency_code,
+        balance_minor=total.balance_minor,
+        open_minor=total.open_minor,
+        unexplained_minor=total.unexplained_minor,
+        open_items=total.open_items,
+    )
+
+
+def _age(age: ClearingAge) -> pb.ClearingAge:
+    return pb.ClearingAge(
+        channel_code=age.channel_code,
+        currency_code=age.currency_code,
+        balance_minor=age.balance_minor,
+        oldest_date=age.oldest.isoformat() if age.oldest else "",
+        buckets=[
+            pb.AgeBucket(
+                from_days=first, to_days=-1 if last is None else last, open_minor=open_minor
+            )
+            for (first, last), open_minor in zip(BUCKETS, age.open_minor, strict=True)
         ],
     )

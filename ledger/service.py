@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
+
 from ledger.desk import Desk, opened
 from ledger.doors_account import AccountReadService, AccountService
 from ledger.doors_accounting import AccountingService
@@ -10,13 +12,16 @@ from ledger.doors_transfer import BookOpsService, TransferService
 from ledger.flow.forbid import forbid
 from ledger.flow.get_balance import get_balance
 from ledger.flow.get_trial_balance import get_trial_balance
+from ledger.flow.list_block_hashes import list_block_hashes
 from ledger.flow.list_trace_entries import list_trace_entries
 from ledger.flow.open_account import open_account
 from ledger.flow.post import post
+from ledger.flow.prove_blocks import prove_blocks
 from ledger.flow.prove_book import prove_book
+from ledger.model import Finding
 from ledger.store.measures import MEASURES
 from ledger.wire import account_from_proto, posting_from_proto, result_to_proto
-from ledger.workers import EVENTS, keep_days, keep_partitions, let_holds_go
+from ledger.workers import EVENTS, keep_checkpoints, keep_days, keep_partitions, let_holds_go
 from mesh.door import Context
 from mesh.items import each
 from mesh.serve import Door, Service
@@ -126,11 +131,38 @@ class LedgerOpsService(ops_grpc.LedgerOpsServiceServicer):
             blocks=proved.blocks,
             entries=proved.entries,
             accounts=proved.accounts,
-            findings=[
-                ops.Finding(check=one.check, place=one.place, detail=one.detail)
-                for one in proved.findings
-            ],
+            findings=_findings(proved.findings),
         )
+
+    async def ProveBlocks(  # noqa: N802
+        self, request: ops.ProveBlocksRequest, context: Context
+    ) -> AsyncIterator[ops.ProveBlocksResponse]:
+        """Proves the books part by part; see the contract."""
+        async for part in prove_blocks(self._desk, request.book_id):
+            yield ops.ProveBlocksResponse(
+                book_id=part.book_id,
+                head_block=part.head_block,
+                next_block=part.next_block,
+                entries=part.entries,
+                accounts=part.accounts,
+                findings=_findings(part.findings),
+            )
+
+    async def ListBlockHashes(  # noqa: N802
+        self, request: ops.ListBlockHashesRequest, context: Context
+    ) -> ops.ListBlockHashesResponse:
+        """Returns hashes of blocks; see the contract."""
+        head_block, hashes = await list_block_hashes(
+            self._desk, book_id=request.book_id, block_nos=request.block_nos
+        )
+        return ops.ListBlockHashesResponse(
+            head_block=head_block,
+            hashes=[ops.BlockHash(block_no=number, hash=one) for number, one in hashes.items()],
+        )
+
+
+def _findings(findings: Sequence[Finding]) -> list[ops.Finding]:
+    return [ops.Finding(check=one.check, place=one.place, detail=one.detail) for one in findings]
 
 
 SERVICE = Service(
@@ -185,5 +217,5 @@ SERVICE = Service(
     ],
     events=EVENTS,
     measures=MEASURES,
-    tasks=[keep_partitions, let_holds_go, keep_days],
+    tasks=[keep_partitions, let_holds_go, keep_days, keep_checkpoints],
 )

@@ -17,11 +17,13 @@ from ledger.flow.book_refund_review import book_refund_review
 from ledger.flow.book_refund_succeeded import book_refund_succeeded
 from ledger.flow.book_review import book_review
 from ledger.flow.expire_holds import expire_holds
+from ledger.flow.keep_checkpoint import keep_checkpoint
 from ledger.flow.turn_days import Turned, turn_days
 from ledger.store import partition
 from ledger.store.transfer import TRANSFERS_MAX
 from mesh.batch import NotExecuted, Rejected, Undone, Unknown
 from mesh.duty import unbroken
+from mesh.embedded.places import StartError
 from mesh.errors import Refused
 from mesh.inbox import Handler
 from tongbao.payment.v1 import events_pb2 as payment
@@ -46,6 +48,8 @@ PARTITION_SECONDS = 600
 EXPIRY_SECONDS = 0.5
 DAY_SECONDS = 2.0
 DAY_STUCK_SECONDS = 60.0  # After a day that did not close: it is said again, not all the time.
+CHECKPOINT_SECONDS = 5.0
+CHECKPOINT_STUCK_SECONDS = 60.0
 
 log = structlog.get_logger()
 
@@ -86,6 +90,21 @@ async def keep_days(desk: Desk) -> None:
         except (NotExecuted, Undone, Unknown, Rejected, Refused) as error:
             log.error("days_not_turned", problem=str(error))
         await asyncio.sleep(DAY_STUCK_SECONDS if stuck else DAY_SECONDS)
+
+
+async def keep_checkpoints(desk: Desk) -> None:
+    """Write down how far books are, until cancelled; tell of a book that was cut or rewritten."""
+    while True:
+        stuck = False
+        try:
+            for one in await keep_checkpoint(desk):
+                if one.problem:
+                    stuck = True
+                    log.error("book_tampered", book_id=one.book_id, problem=one.problem)
+        except (NotExecuted, Undone, Unknown, Rejected, OSError, StartError) as error:
+            stuck = True
+            log.error("checkpoints_not_kept", problem=str(error))
+        await asyncio.sleep(CHECKPOINT_STUCK_SECONDS if stuck else CHECKPOINT_SECONDS)
 
 
 def _closed_well(day: Turned) -> bool:

@@ -16,6 +16,7 @@ VERBS = (
     "accounts",
     "balance",
     "block",
+    "clearing",
     "close",
     "close_day",
     "close_income",
@@ -30,8 +31,10 @@ VERBS = (
     "sheet",
     "statement",
     "subjects",
+    "suspense",
     "trial",
     "unblock",
+    "verify",
 )
 
 ledger = App(name="ledger", help=__doc__)

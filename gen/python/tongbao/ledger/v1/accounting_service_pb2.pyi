@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from tongbao.ledger.v1 import ledger_pb2 as _ledger_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -1010,3 +1011,361 @@ class ListDayVouchersResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListDayVouchersResponse: _TypeAlias = ListDayVouchersResponse  # noqa: Y015
+
+@_typing.final
+class SuspenseItem(_message.Message):
+    """What was parked in an account of money in doubt under one source number 挂账."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    SOURCE_NO_FIELD_NUMBER: _builtins.int
+    TRACE_NO_FIELD_NUMBER: _builtins.int
+    TEMPLATE_FIELD_NUMBER: _builtins.int
+    CHANNEL_CODE_FIELD_NUMBER: _builtins.int
+    PARKED_MINOR_FIELD_NUMBER: _builtins.int
+    TAKEN_MINOR_FIELD_NUMBER: _builtins.int
+    OPEN_MINOR_FIELD_NUMBER: _builtins.int
+    BOOK_TIME_FIELD_NUMBER: _builtins.int
+    ACCT_DATE_FIELD_NUMBER: _builtins.int
+    AGE_DAYS_FIELD_NUMBER: _builtins.int
+    RELEASES_FIELD_NUMBER: _builtins.int
+    kind: _ledger_pb2.AccountKind.ValueType
+    """Which kind of account."""
+    currency_code: _builtins.str
+    """ISO 4217."""
+    source_no: _builtins.str
+    """Number of the order, attempt or case that parked it; empty for a transfer by number."""
+    trace_no: _builtins.str
+    """The trace it belongs to."""
+    template: _builtins.str
+    """By which template it was parked first, e.g. `MISMATCH_SUSPENDED`."""
+    channel_code: _builtins.str
+    """The channel account whose money it is; empty when no channel is on the other side."""
+    parked_minor: _builtins.int
+    """In minor units."""
+    taken_minor: _builtins.int
+    """Taken out again, in minor units; the sum of `releases`."""
+    open_minor: _builtins.int
+    """Parked less taken out. Below zero when more was taken out than the trace explains."""
+    acct_date: _builtins.str
+    """The accounting date of that."""
+    age_days: _builtins.int
+    """Calendar days 账龄 from that date to the date the book is at."""
+    @_builtins.property
+    def book_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was booked first."""
+
+    @_builtins.property
+    def releases(self) -> _containers.RepeatedCompositeFieldContainer[Global___SuspenseRelease]:
+        """What took it out 核销, the oldest first."""
+
+    def __init__(
+        self,
+        *,
+        kind: _ledger_pb2.AccountKind.ValueType = ...,
+        currency_code: _builtins.str = ...,
+        source_no: _builtins.str = ...,
+        trace_no: _builtins.str = ...,
+        template: _builtins.str = ...,
+        channel_code: _builtins.str = ...,
+        parked_minor: _builtins.int = ...,
+        taken_minor: _builtins.int = ...,
+        open_minor: _builtins.int = ...,
+        book_time: _timestamp_pb2.Timestamp | None = ...,
+        acct_date: _builtins.str = ...,
+        age_days: _builtins.int = ...,
+        releases: _abc.Iterable[Global___SuspenseRelease] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["book_time", b"book_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acct_date", b"acct_date", "age_days", b"age_days", "book_time", b"book_time", "channel_code", b"channel_code", "currency_code", b"currency_code", "kind", b"kind", "open_minor", b"open_minor", "parked_minor", b"parked_minor", "releases", b"releases", "source_no", b"source_no", "taken_minor", b"taken_minor", "template", b"template", "trace_no", b"trace_no"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuspenseItem: _TypeAlias = SuspenseItem  # noqa: Y015
+
+@_typing.final
+class SuspenseRelease(_message.Message):
+    """A voucher that took money out of suspense, for the part that one item had in it. Of several
+    vouchers of another number it is the last one.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEMPLATE_FIELD_NUMBER: _builtins.int
+    SOURCE_NO_FIELD_NUMBER: _builtins.int
+    AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
+    BOOK_TIME_FIELD_NUMBER: _builtins.int
+    template: _builtins.str
+    """E.g. `SUSPENSE_RETURN_ASKED`."""
+    source_no: _builtins.str
+    """Its number."""
+    amount_minor: _builtins.int
+    """In minor units."""
+    @_builtins.property
+    def book_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was booked."""
+
+    def __init__(
+        self,
+        *,
+        template: _builtins.str = ...,
+        source_no: _builtins.str = ...,
+        amount_minor: _builtins.int = ...,
+        book_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["book_time", b"book_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "book_time", b"book_time", "source_no", b"source_no", "template", b"template"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuspenseRelease: _TypeAlias = SuspenseRelease  # noqa: Y015
+
+@_typing.final
+class SuspenseTotal(_message.Message):
+    """An account of money in doubt, and what its items come to. In minor units."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    BALANCE_MINOR_FIELD_NUMBER: _builtins.int
+    OPEN_MINOR_FIELD_NUMBER: _builtins.int
+    UNEXPLAINED_MINOR_FIELD_NUMBER: _builtins.int
+    OPEN_ITEMS_FIELD_NUMBER: _builtins.int
+    kind: _ledger_pb2.AccountKind.ValueType
+    """Which kind of account."""
+    currency_code: _builtins.str
+    """ISO 4217."""
+    balance_minor: _builtins.int
+    """What stands on it."""
+    open_minor: _builtins.int
+    """What is open of all its items, whatever their age."""
+    unexplained_minor: _builtins.int
+    """Balance less open: 0, unless the journal was tampered with."""
+    open_items: _builtins.int
+    """How many items are open."""
+    def __init__(
+        self,
+        *,
+        kind: _ledger_pb2.AccountKind.ValueType = ...,
+        currency_code: _builtins.str = ...,
+        balance_minor: _builtins.int = ...,
+        open_minor: _builtins.int = ...,
+        unexplained_minor: _builtins.int = ...,
+        open_items: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance_minor", b"balance_minor", "currency_code", b"currency_code", "kind", b"kind", "open_items", b"open_items", "open_minor", b"open_minor", "unexplained_minor", b"unexplained_minor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuspenseTotal: _TypeAlias = SuspenseTotal  # noqa: Y015
+
+@_typing.final
+class ListSuspenseRequest(_message.Message):
+    """Request of `ListSuspense`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOOK_ID_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    MIN_AGE_DAYS_FIELD_NUMBER: _builtins.int
+    INCLUDE_SETTLED_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    book_id: _builtins.int
+    """The book; 0 for the first one."""
+    currency_code: _builtins.str
+    """Only in this currency; empty for all."""
+    min_age_days: _builtins.int
+    """Only items that are so old, in calendar days."""
+    include_settled: _builtins.bool
+    """Also items of which nothing is open any more."""
+    page_size: _builtins.int
+    """1 to 200; 50 when left out."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before, asked for with the same filters; empty for the first
+    page.
+    """
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_ledger_pb2.AccountKind.ValueType]:
+        """`SUSPENSE`, `DUPLICATE`, `SURPLUS`, `SHORTAGE`; the first two when left out."""
+
+    def __init__(
+        self,
+        *,
+        book_id: _builtins.int = ...,
+        kinds: _abc.Iterable[_ledger_pb2.AccountKind.ValueType] | None = ...,
+        currency_code: _builtins.str = ...,
+        min_age_days: _builtins.int = ...,
+        include_settled: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["book_id", b"book_id", "currency_code", b"currency_code", "include_settled", b"include_settled", "kinds", b"kinds", "min_age_days", b"min_age_days", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSuspenseRequest: _TypeAlias = ListSuspenseRequest  # noqa: Y015
+
+@_typing.final
+class ListSuspenseResponse(_message.Message):
+    """Response of `ListSuspense`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    TOTALS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty when there is nothing more."""
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___SuspenseItem]:
+        """The oldest first."""
+
+    @_builtins.property
+    def totals(self) -> _containers.RepeatedCompositeFieldContainer[Global___SuspenseTotal]:
+        """By currency and kind; the accounts that were asked for, whole."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___SuspenseItem] | None = ...,
+        totals: _abc.Iterable[Global___SuspenseTotal] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "next_page_token", b"next_page_token", "totals", b"totals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSuspenseResponse: _TypeAlias = ListSuspenseResponse  # noqa: Y015
+
+@_typing.final
+class AgeBucket(_message.Message):
+    """A part of a balance by its age."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_DAYS_FIELD_NUMBER: _builtins.int
+    TO_DAYS_FIELD_NUMBER: _builtins.int
+    OPEN_MINOR_FIELD_NUMBER: _builtins.int
+    from_days: _builtins.int
+    """So many calendar days old at least; 0 is the date the book is at."""
+    to_days: _builtins.int
+    """So many at most; -1 for any."""
+    open_minor: _builtins.int
+    """In minor units; below zero where we owe the channel."""
+    def __init__(
+        self,
+        *,
+        from_days: _builtins.int = ...,
+        to_days: _builtins.int = ...,
+        open_minor: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_days", b"from_days", "open_minor", b"open_minor", "to_days", b"to_days"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AgeBucket: _TypeAlias = AgeBucket  # noqa: Y015
+
+@_typing.final
+class ClearingAge(_message.Message):
+    """A clearing account by age. In minor units; what a channel owes us is above zero."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_CODE_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    BALANCE_MINOR_FIELD_NUMBER: _builtins.int
+    OLDEST_DATE_FIELD_NUMBER: _builtins.int
+    BUCKETS_FIELD_NUMBER: _builtins.int
+    channel_code: _builtins.str
+    """The channel account; `balance` for wallets."""
+    currency_code: _builtins.str
+    """ISO 4217."""
+    balance_minor: _builtins.int
+    """What stands on it."""
+    oldest_date: _builtins.str
+    """The oldest accounting date of which something is open; empty when nothing is."""
+    @_builtins.property
+    def buckets(self) -> _containers.RepeatedCompositeFieldContainer[Global___AgeBucket]:
+        """The youngest first: today, 1, 2, 3, 4 to 7, 8 to 30 days, older. They add up to the balance."""
+
+    def __init__(
+        self,
+        *,
+        channel_code: _builtins.str = ...,
+        currency_code: _builtins.str = ...,
+        balance_minor: _builtins.int = ...,
+        oldest_date: _builtins.str = ...,
+        buckets: _abc.Iterable[Global___AgeBucket] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance_minor", b"balance_minor", "buckets", b"buckets", "channel_code", b"channel_code", "currency_code", b"currency_code", "oldest_date", b"oldest_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearingAge: _TypeAlias = ClearingAge  # noqa: Y015
+
+@_typing.final
+class GetClearingAgesRequest(_message.Message):
+    """Request of `GetClearingAges`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOOK_ID_FIELD_NUMBER: _builtins.int
+    book_id: _builtins.int
+    """The book; 0 for the first one."""
+    def __init__(
+        self,
+        *,
+        book_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["book_id", b"book_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetClearingAgesRequest: _TypeAlias = GetClearingAgesRequest  # noqa: Y015
+
+@_typing.final
+class GetClearingAgesResponse(_message.Message):
+    """Response of `GetClearingAges`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCT_DATE_FIELD_NUMBER: _builtins.int
+    ACCOUNTS_FIELD_NUMBER: _builtins.int
+    acct_date: _builtins.str
+    """The date the book is at: what is booked now is 0 days old."""
+    @_builtins.property
+    def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClearingAge]:
+        """By currency and channel account."""
+
+    def __init__(
+        self,
+        *,
+        acct_date: _builtins.str = ...,
+        accounts: _abc.Iterable[Global___ClearingAge] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "acct_date", b"acct_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetClearingAgesResponse: _TypeAlias = GetClearingAgesResponse  # noqa: Y015

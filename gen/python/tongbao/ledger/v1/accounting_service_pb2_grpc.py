@@ -88,6 +88,16 @@ class AccountingServiceStub:
                 request_serializer=tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.ListDayVouchersRequest.SerializeToString,
                 response_deserializer=tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.ListDayVouchersResponse.FromString,
                 _registered_method=True)
+        self.ListSuspense = channel.unary_unary(
+                '/tongbao.ledger.v1.AccountingService/ListSuspense',
+                request_serializer=tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.ListSuspenseRequest.SerializeToString,
+                response_deserializer=tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.ListSuspenseResponse.FromString,
+                _registered_method=True)
+        self.GetClearingAges = channel.unary_unary(
+                '/tongbao.ledger.v1.AccountingService/GetClearingAges',
+                request_serializer=tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.GetClearingAgesRequest.SerializeToString,
+                response_deserializer=tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.GetClearingAgesResponse.FromString,
+                _registered_method=True)
 
 
 class AccountingServiceServicer:
@@ -197,6 +207,36 @@ class AccountingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSuspense(self, request, context):
+        """Returns money in doubt 挂账 item by item, the oldest first, and for each account what its items
+        come to: nothing of its balance may be left unexplained. Of the journal as it is now, closed
+        days or not.
+
+        Which take-out belongs to which parked money: first, all that was booked on the account under
+        one source number belongs together. What a number takes out beyond what it parked (a
+        give-back has a number of its own, an acceptance that of the payment) is then taken from what
+        other numbers parked on that account under the same app and trace number, the oldest first.
+        A failed give-back takes nothing: its number put back what it took. What cannot be placed so
+        is an item itself, with an open amount below zero.
+
+        Fails, in this order of precedence, with `PAGE_TOKEN_INVALID`, `BOOK_NOT_FOUND`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetClearingAges(self, request, context):
+        """Returns what stands on every clearing account 待清算, by age: credits use up the oldest debits
+        first, by accounting date. What remains of a day's debits is open since that day. Where the
+        credits are more, we owe the channel: then all of it is the other way round, below zero.
+        Clearing of wallets (`balance`) must be 0 when nothing is in flight.
+
+        Fails with `BOOK_NOT_FOUND`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccountingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -244,6 +284,16 @@ def add_AccountingServiceServicer_to_server(servicer, server):
                     servicer.ListDayVouchers,
                     request_deserializer=tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.ListDayVouchersRequest.FromString,
                     response_serializer=tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.ListDayVouchersResponse.SerializeToString,
+            ),
+            'ListSuspense': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSuspense,
+                    request_deserializer=tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.ListSuspenseRequest.FromString,
+                    response_serializer=tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.ListSuspenseResponse.SerializeToString,
+            ),
+            'GetClearingAges': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetClearingAges,
+                    request_deserializer=tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.GetClearingAgesRequest.FromString,
+                    response_serializer=tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.GetClearingAgesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -498,6 +548,60 @@ class AccountingService:
             '/tongbao.ledger.v1.AccountingService/ListDayVouchers',
             tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.ListDayVouchersRequest.SerializeToString,
             tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.ListDayVouchersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSuspense(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tongbao.ledger.v1.AccountingService/ListSuspense',
+            tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.ListSuspenseRequest.SerializeToString,
+            tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.ListSuspenseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetClearingAges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tongbao.ledger.v1.AccountingService/GetClearingAges',
+            tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.GetClearingAgesRequest.SerializeToString,
+            tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.GetClearingAgesResponse.FromString,
             options,
             channel_credentials,
             insecure,

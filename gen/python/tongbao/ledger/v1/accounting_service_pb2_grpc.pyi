@@ -83,6 +83,28 @@ class AccountingServiceStub:
     Fails, in this order of precedence, with `PAGE_TOKEN_INVALID`, `BOOK_NOT_FOUND`,
     `DAY_NOT_FOUND`, `DAY_NOT_CLOSED`.
     """
+    ListSuspense: _aio.UnaryUnaryMultiCallable[_accounting_service_pb2.ListSuspenseRequest, _accounting_service_pb2.ListSuspenseResponse]
+    """Returns money in doubt 挂账 item by item, the oldest first, and for each account what its items
+    come to: nothing of its balance may be left unexplained. Of the journal as it is now, closed
+    days or not.
+
+    Which take-out belongs to which parked money: first, all that was booked on the account under
+    one source number belongs together. What a number takes out beyond what it parked (a
+    give-back has a number of its own, an acceptance that of the payment) is then taken from what
+    other numbers parked on that account under the same app and trace number, the oldest first.
+    A failed give-back takes nothing: its number put back what it took. What cannot be placed so
+    is an item itself, with an open amount below zero.
+
+    Fails, in this order of precedence, with `PAGE_TOKEN_INVALID`, `BOOK_NOT_FOUND`.
+    """
+    GetClearingAges: _aio.UnaryUnaryMultiCallable[_accounting_service_pb2.GetClearingAgesRequest, _accounting_service_pb2.GetClearingAgesResponse]
+    """Returns what stands on every clearing account 待清算, by age: credits use up the oldest debits
+    first, by accounting date. What remains of a day's debits is open since that day. Where the
+    credits are more, we owe the channel: then all of it is the other way round, below zero.
+    Clearing of wallets (`balance`) must be 0 when nothing is in flight.
+
+    Fails with `BOOK_NOT_FOUND`.
+    """
 
 class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
     """What accountants ask of the books 会计: subjects, accounting days, reports, vouchers.
@@ -206,6 +228,40 @@ class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Fails, in this order of precedence, with `PAGE_TOKEN_INVALID`, `BOOK_NOT_FOUND`,
         `DAY_NOT_FOUND`, `DAY_NOT_CLOSED`.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSuspense(
+        self,
+        request: _accounting_service_pb2.ListSuspenseRequest,
+        context: _aio.ServicerContext[_accounting_service_pb2.ListSuspenseRequest, _abc.Awaitable[_accounting_service_pb2.ListSuspenseResponse]],
+    ) -> _abc.Awaitable[_accounting_service_pb2.ListSuspenseResponse]:
+        """Returns money in doubt 挂账 item by item, the oldest first, and for each account what its items
+        come to: nothing of its balance may be left unexplained. Of the journal as it is now, closed
+        days or not.
+
+        Which take-out belongs to which parked money: first, all that was booked on the account under
+        one source number belongs together. What a number takes out beyond what it parked (a
+        give-back has a number of its own, an acceptance that of the payment) is then taken from what
+        other numbers parked on that account under the same app and trace number, the oldest first.
+        A failed give-back takes nothing: its number put back what it took. What cannot be placed so
+        is an item itself, with an open amount below zero.
+
+        Fails, in this order of precedence, with `PAGE_TOKEN_INVALID`, `BOOK_NOT_FOUND`.
+        """
+
+    @_abc_1.abstractmethod
+    def GetClearingAges(
+        self,
+        request: _accounting_service_pb2.GetClearingAgesRequest,
+        context: _aio.ServicerContext[_accounting_service_pb2.GetClearingAgesRequest, _abc.Awaitable[_accounting_service_pb2.GetClearingAgesResponse]],
+    ) -> _abc.Awaitable[_accounting_service_pb2.GetClearingAgesResponse]:
+        """Returns what stands on every clearing account 待清算, by age: credits use up the oldest debits
+        first, by accounting date. What remains of a day's debits is open since that day. Where the
+        credits are more, we owe the channel: then all of it is the other way round, below zero.
+        Clearing of wallets (`balance`) must be 0 when nothing is in flight.
+
+        Fails with `BOOK_NOT_FOUND`.
         """
 
 def add_AccountingServiceServicer_to_server(servicer: AccountingServiceServicer, server: _aio.Server) -> None: ...

@@ -164,7 +164,9 @@ class Finding(_message.Message):
     PLACE_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     check: _builtins.str
-    """What was checked: `HASH_CHAIN`, `REPLAY`, `DOUBLE_ENTRY`, `VOUCHER`."""
+    """What was checked: `HASH_CHAIN`, `REPLAY`, `DOUBLE_ENTRY`, `VOUCHER`, `HOLD`, `PENDING`,
+    `REVERSAL`.
+    """
     place: _builtins.str
     """Where, e.g. `block 17` or `account wallet:MALL/u1:CNY`."""
     detail: _builtins.str
@@ -183,3 +185,151 @@ class Finding(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Finding: _TypeAlias = Finding  # noqa: Y015
+
+@_typing.final
+class ProveBlocksRequest(_message.Message):
+    """Request of `ProveBlocks`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOOK_ID_FIELD_NUMBER: _builtins.int
+    book_id: _builtins.int
+    """Which book; 0 for all of them, one after the other."""
+    def __init__(
+        self,
+        *,
+        book_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["book_id", b"book_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProveBlocksRequest: _TypeAlias = ProveBlocksRequest  # noqa: Y015
+
+@_typing.final
+class ProveBlocksResponse(_message.Message):
+    """Response of `ProveBlocks`: one part of the proof."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOOK_ID_FIELD_NUMBER: _builtins.int
+    HEAD_BLOCK_FIELD_NUMBER: _builtins.int
+    NEXT_BLOCK_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    ACCOUNTS_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    book_id: _builtins.int
+    """The book that is being proved."""
+    head_block: _builtins.int
+    """How far the book was when its proof began."""
+    next_block: _builtins.int
+    """The first block that is not computed anew yet."""
+    entries: _builtins.int
+    """Number of entries in this part."""
+    accounts: _builtins.int
+    """Number of accounts whose balance was compared; only in the last part of a book."""
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
+        """What does not hold in this part."""
+
+    def __init__(
+        self,
+        *,
+        book_id: _builtins.int = ...,
+        head_block: _builtins.int = ...,
+        next_block: _builtins.int = ...,
+        entries: _builtins.int = ...,
+        accounts: _builtins.int = ...,
+        findings: _abc.Iterable[Global___Finding] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "book_id", b"book_id", "entries", b"entries", "findings", b"findings", "head_block", b"head_block", "next_block", b"next_block"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProveBlocksResponse: _TypeAlias = ProveBlocksResponse  # noqa: Y015
+
+@_typing.final
+class ListBlockHashesRequest(_message.Message):
+    """Request of `ListBlockHashes`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOOK_ID_FIELD_NUMBER: _builtins.int
+    BLOCK_NOS_FIELD_NUMBER: _builtins.int
+    book_id: _builtins.int
+    """The book."""
+    @_builtins.property
+    def block_nos(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Numbers of blocks, 500 at most."""
+
+    def __init__(
+        self,
+        *,
+        book_id: _builtins.int = ...,
+        block_nos: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_nos", b"block_nos", "book_id", b"book_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBlockHashesRequest: _TypeAlias = ListBlockHashesRequest  # noqa: Y015
+
+@_typing.final
+class ListBlockHashesResponse(_message.Message):
+    """Response of `ListBlockHashes`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEAD_BLOCK_FIELD_NUMBER: _builtins.int
+    HASHES_FIELD_NUMBER: _builtins.int
+    head_block: _builtins.int
+    """Number of the last block of the book; 0 when it has none."""
+    @_builtins.property
+    def hashes(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockHash]:
+        """Those of the blocks that exist, by number."""
+
+    def __init__(
+        self,
+        *,
+        head_block: _builtins.int = ...,
+        hashes: _abc.Iterable[Global___BlockHash] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hashes", b"hashes", "head_block", b"head_block"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBlockHashesResponse: _TypeAlias = ListBlockHashesResponse  # noqa: Y015
+
+@_typing.final
+class BlockHash(_message.Message):
+    """The hash of one block."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCK_NO_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
+    block_no: _builtins.int
+    """Number of the block."""
+    hash: _builtins.bytes
+    """32 bytes."""
+    def __init__(
+        self,
+        *,
+        block_no: _builtins.int = ...,
+        hash: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_no", b"block_no", "hash", b"hash"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockHash: _TypeAlias = BlockHash  # noqa: Y015

@@ -45,6 +45,16 @@ class LedgerOpsServiceStub:
                 request_serializer=tongbao_dot_ledger_dot_v1_dot_ledger__ops__service__pb2.ProveBookRequest.SerializeToString,
                 response_deserializer=tongbao_dot_ledger_dot_v1_dot_ledger__ops__service__pb2.ProveBookResponse.FromString,
                 _registered_method=True)
+        self.ProveBlocks = channel.unary_stream(
+                '/tongbao.ledger.v1.LedgerOpsService/ProveBlocks',
+                request_serializer=tongbao_dot_ledger_dot_v1_dot_ledger__ops__service__pb2.ProveBlocksRequest.SerializeToString,
+                response_deserializer=tongbao_dot_ledger_dot_v1_dot_ledger__ops__service__pb2.ProveBlocksResponse.FromString,
+                _registered_method=True)
+        self.ListBlockHashes = channel.unary_unary(
+                '/tongbao.ledger.v1.LedgerOpsService/ListBlockHashes',
+                request_serializer=tongbao_dot_ledger_dot_v1_dot_ledger__ops__service__pb2.ListBlockHashesRequest.SerializeToString,
+                response_deserializer=tongbao_dot_ledger_dot_v1_dot_ledger__ops__service__pb2.ListBlockHashesResponse.FromString,
+                _registered_method=True)
 
 
 class LedgerOpsServiceServicer:
@@ -67,6 +77,27 @@ class LedgerOpsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ProveBlocks(self, request, context):
+        """ProveBook part by part, for books that take longer than a call may: an answer whenever 256
+        blocks are through, and a last one with what only the whole shows. It lasts no longer than
+        the token of its caller.
+
+        Fails, in this order of precedence, with INVALID_FIELDS, `BOOK_NOT_FOUND`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBlockHashes(self, request, context):
+        """Returns the hashes of blocks as they are stored, to be compared with checkpoints that were
+        kept elsewhere. A book that is not there has no blocks.
+
+        Fails with INVALID_FIELDS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LedgerOpsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -79,6 +110,16 @@ def add_LedgerOpsServiceServicer_to_server(servicer, server):
                     servicer.ProveBook,
                     request_deserializer=tongbao_dot_ledger_dot_v1_dot_ledger__ops__service__pb2.ProveBookRequest.FromString,
                     response_serializer=tongbao_dot_ledger_dot_v1_dot_ledger__ops__service__pb2.ProveBookResponse.SerializeToString,
+            ),
+            'ProveBlocks': grpc.unary_stream_rpc_method_handler(
+                    servicer.ProveBlocks,
+                    request_deserializer=tongbao_dot_ledger_dot_v1_dot_ledger__ops__service__pb2.ProveBlocksRequest.FromString,
+                    response_serializer=tongbao_dot_ledger_dot_v1_dot_ledger__ops__service__pb2.ProveBlocksResponse.SerializeToString,
+            ),
+            'ListBlockHashes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBlockHashes,
+                    request_deserializer=tongbao_dot_ledger_dot_v1_dot_ledger__ops__service__pb2.ListBlockHashesRequest.FromString,
+                    response_serializer=tongbao_dot_ledger_dot_v1_dot_ledger__ops__service__pb2.ListBlockHashesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -136,6 +177,60 @@ class LedgerOpsService:
             '/tongbao.ledger.v1.LedgerOpsService/ProveBook',
             tongbao_dot_ledger_dot_v1_dot_ledger__ops__service__pb2.ProveBookRequest.SerializeToString,
             tongbao_dot_ledger_dot_v1_dot_ledger__ops__service__pb2.ProveBookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProveBlocks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tongbao.ledger.v1.LedgerOpsService/ProveBlocks',
+            tongbao_dot_ledger_dot_v1_dot_ledger__ops__service__pb2.ProveBlocksRequest.SerializeToString,
+            tongbao_dot_ledger_dot_v1_dot_ledger__ops__service__pb2.ProveBlocksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBlockHashes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tongbao.ledger.v1.LedgerOpsService/ListBlockHashes',
+            tongbao_dot_ledger_dot_v1_dot_ledger__ops__service__pb2.ListBlockHashesRequest.SerializeToString,
+            tongbao_dot_ledger_dot_v1_dot_ledger__ops__service__pb2.ListBlockHashesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -24,6 +24,19 @@ class LedgerOpsServiceStub:
     """Proves the books from their stored rows: the hash chain, the journal replayed to
     balances, every voucher whole. Costs time in proportion to the journal.
     """
+    ProveBlocks: _aio.UnaryStreamMultiCallable[_ledger_ops_service_pb2.ProveBlocksRequest, _ledger_ops_service_pb2.ProveBlocksResponse]
+    """ProveBook part by part, for books that take longer than a call may: an answer whenever 256
+    blocks are through, and a last one with what only the whole shows. It lasts no longer than
+    the token of its caller.
+
+    Fails, in this order of precedence, with INVALID_FIELDS, `BOOK_NOT_FOUND`.
+    """
+    ListBlockHashes: _aio.UnaryUnaryMultiCallable[_ledger_ops_service_pb2.ListBlockHashesRequest, _ledger_ops_service_pb2.ListBlockHashesResponse]
+    """Returns the hashes of blocks as they are stored, to be compared with checkpoints that were
+    kept elsewhere. A book that is not there has no blocks.
+
+    Fails with INVALID_FIELDS.
+    """
 
 class LedgerOpsServiceServicer(metaclass=_abc_1.ABCMeta):
     """What finance and auditors ask of the books."""
@@ -46,6 +59,31 @@ class LedgerOpsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_ledger_ops_service_pb2.ProveBookResponse]:
         """Proves the books from their stored rows: the hash chain, the journal replayed to
         balances, every voucher whole. Costs time in proportion to the journal.
+        """
+
+    @_abc_1.abstractmethod
+    def ProveBlocks(
+        self,
+        request: _ledger_ops_service_pb2.ProveBlocksRequest,
+        context: _aio.ServicerContext[_ledger_ops_service_pb2.ProveBlocksRequest, _abc.AsyncIterator[_ledger_ops_service_pb2.ProveBlocksResponse]],
+    ) -> _abc.AsyncIterator[_ledger_ops_service_pb2.ProveBlocksResponse]:
+        """ProveBook part by part, for books that take longer than a call may: an answer whenever 256
+        blocks are through, and a last one with what only the whole shows. It lasts no longer than
+        the token of its caller.
+
+        Fails, in this order of precedence, with INVALID_FIELDS, `BOOK_NOT_FOUND`.
+        """
+
+    @_abc_1.abstractmethod
+    def ListBlockHashes(
+        self,
+        request: _ledger_ops_service_pb2.ListBlockHashesRequest,
+        context: _aio.ServicerContext[_ledger_ops_service_pb2.ListBlockHashesRequest, _abc.Awaitable[_ledger_ops_service_pb2.ListBlockHashesResponse]],
+    ) -> _abc.Awaitable[_ledger_ops_service_pb2.ListBlockHashesResponse]:
+        """Returns the hashes of blocks as they are stored, to be compared with checkpoints that were
+        kept elsewhere. A book that is not there has no blocks.
+
+        Fails with INVALID_FIELDS.
         """
 
 def add_LedgerOpsServiceServicer_to_server(servicer: LedgerOpsServiceServicer, server: _aio.Server) -> None: ...

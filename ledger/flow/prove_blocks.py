@@ -1,0 +1,24 @@
+"""Prove the books part by part, for whoever wants to see how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from ledger.desk import Desk
+from ledger.flow._days import date_of_book
+from ledger.flow._proof import Part, parts
+from ledger.store import proof
+
+_SLICE_BLOCKS = 256
+
+
+async def prove_blocks(desk: Desk, book_id: int) -> AsyncIterator[Part]:
+    """Yield the proof of a book, or of all of them for 0, in parts of 256 blocks.
+
+    What all parts together find is what ProveBook finds. Raises Refused(BOOK_NOT_FOUND).
+    """
+    if book_id:
+        await date_of_book(desk, book_id)
+    for one in [book_id] if book_id else await proof.books(desk.db):
+        async for part in parts(desk, one, slice_blocks=_SLICE_BLOCKS):
+            yield part
