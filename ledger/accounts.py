@@ -21,6 +21,7 @@ class Accounts:
         self._db, self._names_max = db, names_max
         self._books: dict[str, int] = {}
         self._lines: dict[str, int] = {}
+        self._asking = asyncio.Lock()
         self._ids: dict[tuple[int, str], int] = {}
 
     async def book_of(self, business_code: str) -> int:
@@ -38,13 +39,15 @@ class Accounts:
 
         Raises Refused(BOOK_UNKNOWN).
         """
-        book_id = self._lines.get(business_code)
-        if book_id is None:
-            book_id = await books.keep_line(self._db, business_code)
-            if book_id is None:
-                raise refuse(reasons.REASON_BOOK_UNKNOWN, business_code=business_code)
-            self._lines[business_code] = book_id
-        return book_id
+        if business_code in self._lines:
+            return self._lines[business_code]
+        async with self._asking:  # Of many that come at once, one asks.
+            if business_code not in self._lines:
+                book_id = await books.keep_line(self._db, business_code)
+                if book_id is None:
+                    raise refuse(reasons.REASON_BOOK_UNKNOWN, business_code=business_code)
+                self._lines[business_code] = book_id
+        return self._lines[business_code]
 
     async def ids(self, book_id: int, names: Sequence[str]) -> list[int | None]:
         """Return the ids of accounts in a book, in order; None for those not open."""

@@ -15,6 +15,7 @@ from mesh.clock import to_timestamp
 from mesh.context import acting
 from mesh.door import Context
 from mesh.lists import Page
+from mesh.money import known
 from mesh.wire import fingerprint, malformed
 from tongbao.ledger.v1 import general_ledger_service_pb2 as pb
 from tongbao.ledger.v1 import general_ledger_service_pb2_grpc as pb_grpc
@@ -63,8 +64,8 @@ class GeneralLedgerService(pb_grpc.GeneralLedgerServiceServicer):
             fingerprint=fingerprint(request, without=("request_id",)),
         )
         keys = [_key(text) for text in request.external_keys]
-        pushes, known = await record_pushes(self._desk, keys, told)
-        if known:
+        pushes, replayed = await record_pushes(self._desk, keys, told)
+        if replayed:
             context.set_trailing_metadata(_REPLAYED)
         return pb.RecordPushesResponse(pushes=[_push(push) for push in pushes])
 
@@ -91,8 +92,12 @@ def _format(number: pb.VoucherFormat.ValueType) -> str:
 
 
 def _general_ledger(message: pb.GeneralLedger) -> GlBook:
+    base_currency = message.base_currency or _DEFAULTS.base_currency
+    if not known(base_currency):
+        field = "general_ledger.base_currency"
+        raise malformed(field, rule="currency", description="must be an ISO 4217 currency")
     return GlBook(
-        base_currency=message.base_currency or _DEFAULTS.base_currency,
+        base_currency=base_currency,
         rates={code: Decimal(rate) for code, rate in message.rates.items()},
         word=message.word or _DEFAULTS.word,
         word_no=message.word_no or _DEFAULTS.word_no,

@@ -90,6 +90,19 @@ NATURES: Mapping[AccountKind, Nature] = {
 _OF_WALLETS = {AccountKind.WALLET, AccountKind.RECEIVABLE, AccountKind.PAYOUT_TRANSIT}
 
 
+# Kinds that belong to a customer. Everybody's events name the others: one that is blocked,
+# capped or closed would have them refused for ever.
+CUSTOMERS = frozenset(
+    {
+        AccountKind.WALLET,
+        AccountKind.MERCHANT_PENDING,
+        AccountKind.MERCHANT_AVAILABLE,
+        AccountKind.MERCHANT_RESERVE,
+        AccountKind.PAYOUT_TRANSIT,
+    }
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """Which account. `owner` is empty for kinds without one."""

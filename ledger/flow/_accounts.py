@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ledger.desk import Desk
-from ledger.model import refuse
+from ledger.model import CUSTOMERS, refuse
 from ledger.store.account_change import Became, Change, Changed, Verb, change_account
 from ledger.store.account_view import AccountView, Named, find_view
 from mesh.context import acting
@@ -46,6 +46,19 @@ async def the_account(desk: Desk, named: Named) -> AccountView:
     if found is None:
         raise refuse(reasons.REASON_ACCOUNT_NOT_FOUND, account=called)
     return found
+
+
+async def the_customers_account(desk: Desk, named: Named) -> AccountView:
+    """Return the account of a customer as of now.
+
+    Raises Refused: BOOK_UNKNOWN, ACCOUNT_NOT_FOUND, ACCOUNT_INDISPENSABLE.
+    """
+    view = await the_account(desk, named)
+    kind = view.account.kind
+    if kind not in CUSTOMERS:
+        account_id = view.account_id
+        raise refuse(reasons.REASON_ACCOUNT_INDISPENSABLE, account_id=account_id, kind=kind.name)
+    return view
 
 
 async def change_once(desk: Desk, view: AccountView, change: Change) -> tuple[AccountView, bool]:

@@ -83,7 +83,10 @@ def parked(payment: payment_pb2.Payment, template: str) -> Posting:
 
 
 async def book(desk: Desk, posting: Posting) -> None:
-    """Book what nothing can refuse, once: no account below it has a floor or can be blocked."""
+    """Book what nothing can refuse, once: no account below it has a floor or can be blocked.
+
+    A customer's account can: who may be refused for that is `tried`.
+    """
     [result] = await post(desk, [posting])
     assert result.outcome is not Outcome.REFUSED, f"{posting.source_no}: {result.refusal}"
 
@@ -91,6 +94,7 @@ async def book(desk: Desk, posting: Posting) -> None:
 async def tried(desk: Desk, posting: Posting) -> bool:
     """Book it, once; return whether it is booked. A refusal stays one."""
     [result] = await post(desk, [posting])
+    assert result.refusal != DIFFERS, f"{posting.source_no} was booked with other facts"
     return result.outcome is not Outcome.REFUSED
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ledger.desk import Desk
-from ledger.flow._accounts import Request, change_once, the_account
+from ledger.flow._accounts import Request, change_once, the_customers_account
 from ledger.store.account_change import Verb
 from ledger.store.account_view import AccountView
 
@@ -17,8 +17,8 @@ async def block_account(desk: Desk, request: Request, *, marks: int) -> tuple[Ac
     A posting that is answered later than this meets the block. What is on hold stays so, and
     may be captured or let go.
 
-    Raises Refused, in this order: BOOK_UNKNOWN, ACCOUNT_NOT_FOUND, REQUEST_REUSED,
-    ACCOUNT_CLOSED.
+    Raises Refused, in this order: BOOK_UNKNOWN, ACCOUNT_NOT_FOUND, ACCOUNT_INDISPENSABLE,
+    REQUEST_REUSED, ACCOUNT_CLOSED.
     """
-    view = await the_account(desk, request.named)
+    view = await the_customers_account(desk, request.named)
     return await change_once(desk, view, replace(request.change(Verb.BLOCK), mark=marks))

@@ -9,7 +9,7 @@ from datetime import date
 from ledger.desk import Desk
 from ledger.flow.list_day_vouchers import DayVoucher, list_day_vouchers
 from ledger.gl import FORMATS
-from ledger.gl.voucher import GlBook, GlError, GlLine, GlVoucher, checked
+from ledger.gl.voucher import GlBook, GlError, GlLine, GlVoucher, based, checked
 from ledger.model import refuse
 from ledger.store.push import PushState, pushes_of_day
 from ledger.store.subject import Subject, list_subjects
@@ -53,11 +53,15 @@ async def export_vouchers(
         for push in await pushes_of_day(desk.db, book_id=book_id, acct_date=acct_date)
         if push.state in _ON_THEIR_WAY
     }
+    # One that comes to nothing, such as an entry and its red one, has no line and goes nowhere.
+    found = [one for one in found if one.lines]
     chosen = [one for one in found if include_pushed or one.key not in on_their_way]
     subjects = {subject.code: subject for subject in await list_subjects(desk.db)}
     shape = FORMATS[format_name]
     try:
         vouchers = checked([_voucher(one, acct_date, subjects) for one in chosen])
+        if shape.in_base:
+            vouchers = [one for one in vouchers if based(one, general_ledger)]
         content = shape.render(vouchers, general_ledger)
     except GlError as error:
         raise refuse(

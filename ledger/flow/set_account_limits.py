@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ledger.desk import Desk
-from ledger.flow._accounts import Request, change_once, the_account
+from ledger.flow._accounts import Request, change_once, the_customers_account
 from ledger.model import NATURES, refuse
 from ledger.store.account_change import Verb
 from ledger.store.account_view import AccountView
@@ -26,10 +26,10 @@ async def set_account_limits(
     account may stand beyond its new limit: entries that bring it back pass from then on, those
     that take it further out do not.
 
-    Raises Refused, in this order: BOOK_UNKNOWN, ACCOUNT_NOT_FOUND, FLOOR_TOO_LOW,
-    REQUEST_REUSED, ACCOUNT_CLOSED, LIMITS_CROSSED, LIMIT_BREACHED.
+    Raises Refused, in this order: BOOK_UNKNOWN, ACCOUNT_NOT_FOUND, ACCOUNT_INDISPENSABLE,
+    FLOOR_TOO_LOW, REQUEST_REUSED, ACCOUNT_CLOSED, LIMITS_CROSSED, LIMIT_BREACHED.
     """
-    view = await the_account(desk, request.named)
+    view = await the_customers_account(desk, request.named)
     if floor_minor is not None and floor_minor < 0 and NATURES[view.account.kind].floored:
         raise refuse(
             reasons.REASON_FLOOR_TOO_LOW,

@@ -10,6 +10,7 @@ from ledger.desk import Desk
 from ledger.flow.close_day import close_day
 from ledger.flow.get_day_trial_balance import TrialBalance, get_day_trial_balance
 from ledger.store import day as store
+from mesh.batch import NotExecuted, Rejected, Undone, Unknown
 from mesh.duty import unbroken
 from mesh.errors import Refused
 
@@ -41,7 +42,7 @@ async def turn_days(desk: Desk) -> Sequence[Turned]:
         try:
             with unbroken():
                 await close_day(desk, book_id=book_id, acct_date=acct_date)
-        except Refused as error:
+        except (Refused, Rejected, NotExecuted, Undone, Unknown) as error:
             stuck.add(book_id)
             turned.append(Turned(book_id=book_id, acct_date=acct_date, problem=str(error)))
             continue

@@ -11,16 +11,20 @@ from ledger.gl.voucher import GlBook, GlVoucher
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """How vouchers are written, and what a file of them is called behind the dot."""
+    """How vouchers are written, and what a file of them is called behind the dot.
+
+    Those `in_base` say the base currency alone, in which a voucher may come to nothing.
+    """
 
     render: Callable[[Sequence[GlVoucher], GlBook], bytes]
     suffix: str
+    in_base: bool
 
 
 FORMATS: Mapping[str, Format] = {
-    "kingdee-cloud": Format(render=kingdee_cloud.render, suffix="json"),
-    "kingdee-kis": Format(render=kingdee_kis.render, suffix="xlsx"),
-    "yonyou-u8": Format(render=yonyou_u8.render, suffix="txt"),
-    "csv": Format(render=plain.render, suffix="csv"),
-    "beancount": Format(render=beancount.render, suffix="beancount"),
+    "kingdee-cloud": Format(render=kingdee_cloud.render, suffix="json", in_base=True),
+    "kingdee-kis": Format(render=kingdee_kis.render, suffix="xlsx", in_base=True),
+    "yonyou-u8": Format(render=yonyou_u8.render, suffix="txt", in_base=True),
+    "csv": Format(render=plain.render, suffix="csv", in_base=False),
+    "beancount": Format(render=beancount.render, suffix="beancount", in_base=False),
 }

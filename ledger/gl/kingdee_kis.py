@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from datetime import date
 from decimal import Decimal
 
 import xlsxwriter
 
 from ledger.gl.voucher import GlBook, GlVoucher, based, major
 
+_DAY = 1000
 COLUMNS = (
     "日期",
     "凭证字",
@@ -35,7 +37,7 @@ COLUMNS = (
 
 
 def render(vouchers: Sequence[GlVoucher], book: GlBook) -> bytes:
-    """Return an .xlsx file. Vouchers are numbered from 1 in each month, in their order.
+    """Return an .xlsx file. Vouchers are numbered by day: those of the 22nd from 22001 on.
 
     Raises GlError when there is no rate.
     """
@@ -52,11 +54,12 @@ def render(vouchers: Sequence[GlVoucher], book: GlBook) -> bytes:
 
 def rows(vouchers: Sequence[GlVoucher], book: GlBook) -> list[list[str | int | Decimal]]:
     """Return the rows below the heading. Raises GlError when there is no rate."""
-    numbers: dict[tuple[int, int], int] = {}
+    numbers: dict[date, int] = {}
     found: list[list[str | int | Decimal]] = []
     for voucher in vouchers:
-        month = voucher.acct_date.year, voucher.acct_date.month
-        numbers[month] = number = numbers.get(month, 0) + 1
+        # KIS knows a voucher by month, word and number, and a file holds one day of the month.
+        first = voucher.acct_date.day * _DAY
+        numbers[voucher.acct_date] = number = numbers.get(voucher.acct_date, first) + 1
         rate = book.rate(voucher.currency_code)
         for line, amount_minor in based(voucher, book):
             amount = Decimal(major(amount_minor, book.base_currency))

@@ -39,7 +39,7 @@ AS $$
     LEFT JOIN (
         SELECT txn FROM voucher
         WHERE book_id = p_book AND seq >= p_first * 8192 AND seq < (p_last + 1) * 8192
-    ) v ON v.txn = t.txn
+    ) v ON v.txn = t.txn AND t.flags & 1024 = 0  -- By number: of no voucher, whatever its txn.
     CROSS JOIN LATERAL (
         VALUES (t.debit_id, t.amount, 0::bigint), (t.credit_id, 0, t.amount)
     ) AS x (account_id, debit, credit)

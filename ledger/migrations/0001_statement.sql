@@ -187,8 +187,14 @@ BEGIN
         RETURN;
     END IF;
 
-    o_next := CASE WHEN p_position > 0 THEN p_position
-                   ELSE entry_at(p_book, p_account, newest, upto) END;
+    IF p_position > 0 THEN  -- An entry of this account and no other, whoever names it.
+        SELECT t.seq INTO o_next FROM transfer t
+            WHERE t.book_id = p_book AND t.seq = p_position
+              AND p_account IN (t.debit_id, t.credit_id);
+        o_next := coalesce(o_next, 0);
+    ELSE
+        o_next := entry_at(p_book, p_account, newest, upto);
+    END IF;
     FOR step IN 1..10000 LOOP
         IF o_next <= after THEN
             o_next := 0;

@@ -131,7 +131,7 @@ page AS (
         FROM hold x WHERE (x.book_id, x.id) = (%(book_id)s::integer, w.id) OFFSET 0
     ) h
     CROSS JOIN LATERAL (
-        SELECT x.seq, x.txn FROM transfer x
+        SELECT x.seq, x.txn, x.flags FROM transfer x
         WHERE (x.id, x.book_id) = (w.id, %(book_id)s::integer) OFFSET 0
     ) t
     JOIN account d ON d.account_id = h.debit_id
@@ -139,7 +139,7 @@ page AS (
     JOIN block b ON (b.book_id, b.block_no) = (%(book_id)s::integer, t.seq / 8192)
     LEFT JOIN LATERAL (
         SELECT x.template, x.source_no, x.trace_no FROM voucher x
-        WHERE (x.txn, x.book_id) = (t.txn, %(book_id)s::integer) OFFSET 0
+        WHERE (x.txn, x.book_id) = (t.txn, %(book_id)s::integer) AND t.flags & 1024 = 0 OFFSET 0
     ) v ON true
 )
 SELECT e.id AS edge, p.id, p.debit, p.credit, p.amount, p.remaining, p.state, p.expire_time,

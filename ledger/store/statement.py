@@ -160,7 +160,7 @@ JOIN account a ON a.account_id = t.other_id
 JOIN block b ON (b.book_id, b.block_no) = (%(book_id)s::integer, t.seq / 8192)
 LEFT JOIN LATERAL (
     SELECT x.template, x.source_no, x.trace_no FROM voucher x
-    WHERE (x.txn, x.book_id) = (t.txn, %(book_id)s::integer) OFFSET 0
+    WHERE (x.txn, x.book_id) = (t.txn, %(book_id)s::integer) AND t.flags & 1024 = 0 OFFSET 0
 ) v ON true
 ORDER BY s.place
 """

@@ -169,7 +169,7 @@ moved AS MATERIALIZED (
     JOIN account o ON o.account_id = w.other_id
     LEFT JOIN LATERAL (
         SELECT x.template, x.source_no, x.trace_no, x.app_id FROM voucher x
-        WHERE (x.txn, x.book_id) = (w.txn, %(book_id)s::integer) OFFSET 0
+        WHERE (x.txn, x.book_id) = (w.txn, %(book_id)s::integer) AND w.flags & 1024 = 0 OFFSET 0
     ) v ON true
     WHERE w.flags & 10 = 0
     GROUP BY w.account_id, coalesce(w.txn, w.id), 5, 6, 7, 8, 9

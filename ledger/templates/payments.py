@@ -52,6 +52,13 @@ PAYMENTS: Mapping[str, Template] = {
         "N3 refund did not reach the payer 退款失败",
         (Leg(TRANSIT, PENDING, NET), Leg(TRANSIT, FEE_INCOME, FEE)),
     ),
+    # The merchant's account takes no credits 止收, or is closed: its money waits for a person.
+    "REFUND_FAILED_SUSPENDED": Template(
+        98,
+        "failed refund that the merchant's account refused 退款失败挂账",
+        (Leg(TRANSIT, SUSPENSE, AMOUNT),),
+        opens=True,
+    ),
     # Money in whose owner is in doubt 挂账: at the channel's amount for a payment under
     # review; whole for one that its own accounts refused.
     "MISMATCH_SUSPENDED": Template(

@@ -159,13 +159,15 @@ def test_kingdee_cloud_has_heads_that_its_lines_add_up_to():
     assert (dinar["FPERIOD"], dinar["FDEBITTOTAL"]) == (12, "28.77")
 
 
-def test_kis_rows_are_numbered_by_month_and_a_formula_stays_text():
+def test_kis_rows_are_numbered_by_day_and_a_formula_stays_text():
     trick = replace(COLLECTED, lines=[replace(COLLECTED.lines[0], summary="=1+1"),
                                       *COLLECTED.lines[1:]])  # fmt: skip
     rows = sheet(FORMATS["kingdee-kis"].render([trick, RED, DINAR], BOOK))
 
     assert tuple(rows[0]) == kingdee_kis.COLUMNS
-    assert [row[2] for row in rows[1:]] == ["1", "1", "1", "2", "2", "1", "1"]
+    assert [row[2] for row in rows[1:]] == [
+        "22001", "22001", "22001", "22002", "22002", "1001", "1001",
+    ]  # fmt: skip
     assert rows[1][4] == "=1+1 1-20261122-3-CNY"
     assert [rows[1][7], rows[1][8], rows[2][8]] == ["100.00", "0", "99.40"]
 

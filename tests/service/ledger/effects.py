@@ -56,6 +56,7 @@ _EFFECTS = [
         "merchant_available:mer_1 -9940, fee_income: -60, refund_transit: 10000",
     ),
     (33, "REFUND_DRAWN_ASKED", f"{_DRAWN}, refund_transit: 10000"),
+    (98, "REFUND_FAILED_SUSPENDED", "refund_transit: -10000, suspense: 10000"),
     (35, "COST_RETURNED", "clearing:sim -10000, channel_cost: 10000"),
     (36, "COMPENSATION_ASKED", "merchant_available:mer_1 -10000, refund_transit: 10000"),
     (38, "GOODWILL_ASKED", "marketing_expense: -10000, refund_transit: 10000"),

@@ -1,6 +1,7 @@
 """Block, unblock, close, set limits: once per request, on record, and every posting obeys."""
 
 import asyncio
+from functools import partial
 
 import psycopg
 import pytest
@@ -211,14 +212,18 @@ async def test_an_account_closes_when_it_is_empty_and_for_good(desk, dsn):
             await again
 
 
-async def test_what_everybody_needs_is_never_closed(desk):
-    """A channel's own account may be, when it is empty."""
+async def test_what_everybody_needs_is_never_closed_blocked_or_limited(desk):
+    """Events of others name it: they would be refused, and for ever."""
     await open_all(desk)
     wallets = Account(AccountKind.CLEARING, "balance", "CNY")
-    for account in (FEES, wallets):
-        with pytest.raises(Refused, match="account indispensable"):
-            await close_account(desk, asked(account))
-    assert (await close_account(desk, asked(CLEARING)))[0].status == CLOSED
+    for account in (FEES, wallets, CLEARING):
+        for verb in (
+            close_account,
+            partial(block_account, marks=DEBIT_BLOCKED),
+            partial(set_account_limits, floor_minor=None, cap_minor=9),
+        ):
+            with pytest.raises(Refused, match="account indispensable"):
+                await verb(desk, asked(account))
 
 
 async def test_limits_count_what_is_on_hold(desk, dsn):
@@ -265,17 +270,15 @@ async def test_a_breach_that_is_allowed_only_heals(desk, dsn):
 
 
 async def test_who_never_goes_below_zero_has_a_floor(desk):
-    """A wallet's may be raised and lowered to zero; our own accounts may be without."""
+    """A wallet's may be raised and lowered to zero; its cap may go away."""
     await open_all(desk)
     for floor in (-1, FLOOR_NONE):
         with pytest.raises(Refused, match="floor too low: .*kind=WALLET"):
             await set_account_limits(desk, asked(WALLET), floor_minor=floor, cap_minor=None)
-    view, _ = await set_account_limits(desk, asked(CLEARING), floor_minor=-5_000, cap_minor=5_000)
-    assert (view.floor_minor, view.cap_minor) == (-5_000, 5_000)
-    view, _ = await set_account_limits(
-        desk, asked(CLEARING), floor_minor=FLOOR_NONE, cap_minor=None
-    )
-    assert (view.floor_minor, view.cap_minor) == (None, 5_000)
+    view, _ = await set_account_limits(desk, asked(WALLET), floor_minor=0, cap_minor=5_000)
+    assert (view.floor_minor, view.cap_minor) == (0, 5_000)
+    view, _ = await set_account_limits(desk, asked(WALLET), floor_minor=None, cap_minor=CAP_NONE)
+    assert (view.floor_minor, view.cap_minor) == (0, None)
 
 
 async def test_what_is_not_there_cannot_be_changed(desk):

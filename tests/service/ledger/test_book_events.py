@@ -169,6 +169,25 @@ async def test_a_refund_that_failed_is_given_back(desk):
     assert await standing(desk) == before
 
 
+@pytest.mark.parametrize("status", [2, 4])
+async def test_a_failed_refund_whose_merchant_takes_no_credits_waits_in_suspense(desk, status):
+    """Blocked 止收 or closed meanwhile: nothing stays in transit, and it is booked once."""
+    await open_all(desk)
+    asked = refund(failure_reason="CHANNEL_REFUSED")
+    whole = {"source_no": asked.refund_no, "amount_minor": 5_000, "fee_minor": 30}
+    await booked(desk, posting("COLLECTED"), posting("REFUND_ASKED", **whole))
+    await block(desk, PENDING, status)
+
+    await book_refund_failed(desk, asked)
+    await block(desk, PENDING, 0)
+    await book_refund_failed(desk, asked)
+
+    stands = await standing(desk)
+    assert stands[SUSPENSE.name] == 5_000
+    assert stands[PENDING.name] == 9_940 - 4_970
+    assert "refund_transit::CNY" not in stands
+
+
 async def test_a_refund_that_was_never_taken_is_not_given_back(desk):
     """No money had left the merchant, so none returns."""
     await open_all(desk)

@@ -19,7 +19,7 @@ from ledger.gl.voucher import GlBook
 from ledger.store.push import PushState, Told, VoucherKey
 from mesh.errors import Refused
 from mesh.lists import Page
-from tests.service.ledger.books import BOOK, connect, waiting
+from tests.service.ledger.books import BOOK, RED, connect, post, reverse, transfer, waiting
 from tests.service.ledger.days import closed_day, next_day
 from tests.service.ledger.events import CLEARING, PENDING, booked, open_all, posting
 from tests.unit.test_gl_formats import bean_check
@@ -186,6 +186,32 @@ async def test_a_day_that_is_not_closed_does_not_go_out(desk):
     day = await next_day(desk)
     with pytest.raises(Refused, match="day not closed"):
         await exported(desk, day)
+
+
+async def test_a_voucher_that_comes_to_nothing_keeps_nobody_from_exporting(desk, dsn):
+    """An entry and its red one 红字 on one day; and a yen that is less than half a fen."""
+    await open_all(desk)
+    for account in (PENDING, CLEARING):
+        await open_account(desk, replace(account, currency_code="JPY"))
+    small = {"amount_minor": 1, "fee_minor": 0, "cost_minor": 0, "currency_code": "JPY"}
+    await booked(desk, posting("COLLECTED"), posting("COLLECTED", **small))
+    with connect(dsn) as connection:
+        first, second = [
+            row[0]
+            for row in connection.execute(
+                "SELECT account_id FROM account WHERE kind IN ('suspense', 'duplicate') "
+                "AND currency_code = 'CNY' ORDER BY 1"
+            )
+        ]
+        made = transfer(first, second, 500, 1024)
+        assert post(connection, made, reverse(made, RED | 1024, 500)) == [0, 0]
+    day = await closed_day(desk)
+
+    book = GlBook(rates={"JPY": Decimal("0.004")})
+    for name in FORMATS:
+        found = await exported(desk, day, name, general_ledger=book)
+        wanted = [str(key(day, 3))] + [str(key(day, 3, "JPY"))] * (not FORMATS[name].in_base)
+        assert found.keys == wanted, name
 
 
 async def test_a_rate_that_is_missing_is_asked_for(desk):

@@ -9,10 +9,12 @@ from ledger.flow.list_statement import list_statement
 from ledger.store.account_view import Named
 from ledger.store.statement import Span
 from mesh.errors import Refused
+from mesh.lists import Page
 from tests.service.ledger.account_world import (
     BUSY,
     HIDDEN,
     IDLE,
+    SCOPE,
     WALLETS,
     Writer,
     ids_of,
@@ -32,7 +34,7 @@ from tests.service.ledger.books import (
     resolve,
     transfer,
 )
-from tests.service.ledger.events import CLEARING, FEES, booked, open_all, posting
+from tests.service.ledger.events import CLEARING, FEES, WALLET, booked, open_all, posting
 from tests.service.ledger.events import PENDING as MERCHANT
 
 EVERYTHING = Span()
@@ -56,6 +58,18 @@ def expected(rows):
         (row.seq, row.flags, row.amount, row.balance, row.is_debit, row.acct_date, row.create_time)
         for row in rows
     ]
+
+
+async def test_a_position_of_another_account_leads_nowhere(desk):
+    """Whoever makes up a page token sees nothing of others."""
+    await open_all(desk)
+    await booked(desk, posting("RECHARGED"), posting("COLLECTED"))
+    [line], _ = await list_statement(desk, named(MERCHANT), span=EVERYTHING, page=page_of(50))
+
+    made_up = Page(size=50, after=str(line.seq), scope=SCOPE)
+    wallet = await list_statement(desk, named(WALLET), span=EVERYTHING, page=made_up)
+
+    assert wallet == ([], "")
 
 
 async def test_a_line_says_what_its_voucher_was_for(desk):

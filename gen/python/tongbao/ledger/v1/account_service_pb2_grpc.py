@@ -129,14 +129,16 @@ class AccountServiceServicer:
         """Closes an account to debits 止付, to credits 止收, or to both, until it is unblocked. What
         is on hold stays so and can still be captured or let go. Blocking what is blocked changes
         nothing but is noted. Fails, in this order of precedence, with `BOOK_UNKNOWN`,
-        `ACCOUNT_NOT_FOUND`, `REQUEST_REUSED`, `ACCOUNT_CLOSED`.
+        `ACCOUNT_NOT_FOUND`, `ACCOUNT_INDISPENSABLE` for an account that is no customer's,
+        `REQUEST_REUSED`, `ACCOUNT_CLOSED`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UnblockAccount(self, request, context):
-        """Opens an account to what it was blocked for. Fails as `BlockAccount`.
+        """Opens an account to what it was blocked for. Fails as `BlockAccount`, but for
+        `ACCOUNT_INDISPENSABLE`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -145,8 +147,8 @@ class AccountServiceServicer:
     def CloseAccount(self, request, context):
         """Closes an account 销户, for good: at a balance of zero and with nothing on hold. Its name is
         never used again. Fails, in this order of precedence, with `BOOK_UNKNOWN`,
-        `ACCOUNT_NOT_FOUND`, `ACCOUNT_INDISPENSABLE` for an account that templates name for
-        everybody, `REQUEST_REUSED`, `ACCOUNT_CLOSED`, `ACCOUNT_NOT_EMPTY`.
+        `ACCOUNT_NOT_FOUND`, `ACCOUNT_INDISPENSABLE` for an account that is no customer's,
+        `REQUEST_REUSED`, `ACCOUNT_CLOSED`, `ACCOUNT_NOT_EMPTY`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -155,7 +157,7 @@ class AccountServiceServicer:
     def SetAccountLimits(self, request, context):
         """Says how far the balance may fall and rise. What is on hold counts as if it had moved.
         Fails, in this order of precedence, with `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`,
-        `FLOOR_TOO_LOW`, `REQUEST_REUSED`, `ACCOUNT_CLOSED`, `LIMITS_CROSSED`, `LIMIT_BREACHED`.
+        `ACCOUNT_INDISPENSABLE` for an account that is no customer's, `FLOOR_TOO_LOW`, `REQUEST_REUSED`, `ACCOUNT_CLOSED`, `LIMITS_CROSSED`, `LIMIT_BREACHED`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

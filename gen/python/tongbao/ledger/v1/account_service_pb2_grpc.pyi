@@ -38,20 +38,23 @@ class AccountServiceStub:
     """Closes an account to debits 止付, to credits 止收, or to both, until it is unblocked. What
     is on hold stays so and can still be captured or let go. Blocking what is blocked changes
     nothing but is noted. Fails, in this order of precedence, with `BOOK_UNKNOWN`,
-    `ACCOUNT_NOT_FOUND`, `REQUEST_REUSED`, `ACCOUNT_CLOSED`.
+    `ACCOUNT_NOT_FOUND`, `ACCOUNT_INDISPENSABLE` for an account that is no customer's,
+    `REQUEST_REUSED`, `ACCOUNT_CLOSED`.
     """
     UnblockAccount: _aio.UnaryUnaryMultiCallable[_account_service_pb2.UnblockAccountRequest, _account_service_pb2.UnblockAccountResponse]
-    """Opens an account to what it was blocked for. Fails as `BlockAccount`."""
+    """Opens an account to what it was blocked for. Fails as `BlockAccount`, but for
+    `ACCOUNT_INDISPENSABLE`.
+    """
     CloseAccount: _aio.UnaryUnaryMultiCallable[_account_service_pb2.CloseAccountRequest, _account_service_pb2.CloseAccountResponse]
     """Closes an account 销户, for good: at a balance of zero and with nothing on hold. Its name is
     never used again. Fails, in this order of precedence, with `BOOK_UNKNOWN`,
-    `ACCOUNT_NOT_FOUND`, `ACCOUNT_INDISPENSABLE` for an account that templates name for
-    everybody, `REQUEST_REUSED`, `ACCOUNT_CLOSED`, `ACCOUNT_NOT_EMPTY`.
+    `ACCOUNT_NOT_FOUND`, `ACCOUNT_INDISPENSABLE` for an account that is no customer's,
+    `REQUEST_REUSED`, `ACCOUNT_CLOSED`, `ACCOUNT_NOT_EMPTY`.
     """
     SetAccountLimits: _aio.UnaryUnaryMultiCallable[_account_service_pb2.SetAccountLimitsRequest, _account_service_pb2.SetAccountLimitsResponse]
     """Says how far the balance may fall and rise. What is on hold counts as if it had moved.
     Fails, in this order of precedence, with `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`,
-    `FLOOR_TOO_LOW`, `REQUEST_REUSED`, `ACCOUNT_CLOSED`, `LIMITS_CROSSED`, `LIMIT_BREACHED`.
+    `ACCOUNT_INDISPENSABLE` for an account that is no customer's, `FLOOR_TOO_LOW`, `REQUEST_REUSED`, `ACCOUNT_CLOSED`, `LIMITS_CROSSED`, `LIMIT_BREACHED`.
     """
     ListStatement: _aio.UnaryUnaryMultiCallable[_account_service_pb2.ListStatementRequest, _account_service_pb2.ListStatementResponse]
     """Returns the entries of an account 明细, with the balance after each. What is booked while
@@ -117,7 +120,8 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         """Closes an account to debits 止付, to credits 止收, or to both, until it is unblocked. What
         is on hold stays so and can still be captured or let go. Blocking what is blocked changes
         nothing but is noted. Fails, in this order of precedence, with `BOOK_UNKNOWN`,
-        `ACCOUNT_NOT_FOUND`, `REQUEST_REUSED`, `ACCOUNT_CLOSED`.
+        `ACCOUNT_NOT_FOUND`, `ACCOUNT_INDISPENSABLE` for an account that is no customer's,
+        `REQUEST_REUSED`, `ACCOUNT_CLOSED`.
         """
 
     @_abc_1.abstractmethod
@@ -126,7 +130,9 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _account_service_pb2.UnblockAccountRequest,
         context: _aio.ServicerContext[_account_service_pb2.UnblockAccountRequest, _abc.Awaitable[_account_service_pb2.UnblockAccountResponse]],
     ) -> _abc.Awaitable[_account_service_pb2.UnblockAccountResponse]:
-        """Opens an account to what it was blocked for. Fails as `BlockAccount`."""
+        """Opens an account to what it was blocked for. Fails as `BlockAccount`, but for
+        `ACCOUNT_INDISPENSABLE`.
+        """
 
     @_abc_1.abstractmethod
     def CloseAccount(
@@ -136,8 +142,8 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_account_service_pb2.CloseAccountResponse]:
         """Closes an account 销户, for good: at a balance of zero and with nothing on hold. Its name is
         never used again. Fails, in this order of precedence, with `BOOK_UNKNOWN`,
-        `ACCOUNT_NOT_FOUND`, `ACCOUNT_INDISPENSABLE` for an account that templates name for
-        everybody, `REQUEST_REUSED`, `ACCOUNT_CLOSED`, `ACCOUNT_NOT_EMPTY`.
+        `ACCOUNT_NOT_FOUND`, `ACCOUNT_INDISPENSABLE` for an account that is no customer's,
+        `REQUEST_REUSED`, `ACCOUNT_CLOSED`, `ACCOUNT_NOT_EMPTY`.
         """
 
     @_abc_1.abstractmethod
@@ -148,7 +154,7 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_account_service_pb2.SetAccountLimitsResponse]:
         """Says how far the balance may fall and rise. What is on hold counts as if it had moved.
         Fails, in this order of precedence, with `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`,
-        `FLOOR_TOO_LOW`, `REQUEST_REUSED`, `ACCOUNT_CLOSED`, `LIMITS_CROSSED`, `LIMIT_BREACHED`.
+        `ACCOUNT_INDISPENSABLE` for an account that is no customer's, `FLOOR_TOO_LOW`, `REQUEST_REUSED`, `ACCOUNT_CLOSED`, `LIMITS_CROSSED`, `LIMIT_BREACHED`.
         """
 
     @_abc_1.abstractmethod

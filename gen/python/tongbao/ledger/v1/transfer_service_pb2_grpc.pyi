@@ -25,8 +25,9 @@ class TransferServiceStub:
     PostTransfers: _aio.UnaryUnaryMultiCallable[_transfer_service_pb2.PostTransfersRequest, _transfer_service_pb2.PostTransfersResponse]
     """Posts transfers as if they were made one by one in their order. A transfer that cannot be
     posted is a result and not an error: it does not touch its neighbours, except those of its
-    chain. Repeating a call is safe for ever: what was posted is told EXISTS, what failed for a
-    reason that may pass is told ID_ALREADY_FAILED.
+    chain. Repeating a call is safe: what was posted is told EXISTS, what failed for a reason that
+    may pass is told ID_ALREADY_FAILED. When its ids are older than 35 days the call is refused,
+    and LookupTransfers tells.
 
     Fails as a whole, and posts nothing, in this order of precedence: INVALID_FIELDS,
     `TRANSFER_ID_OUT_OF_RANGE`, `BOOK_UNKNOWN`.
@@ -54,8 +55,9 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_transfer_service_pb2.PostTransfersResponse]:
         """Posts transfers as if they were made one by one in their order. A transfer that cannot be
         posted is a result and not an error: it does not touch its neighbours, except those of its
-        chain. Repeating a call is safe for ever: what was posted is told EXISTS, what failed for a
-        reason that may pass is told ID_ALREADY_FAILED.
+        chain. Repeating a call is safe: what was posted is told EXISTS, what failed for a reason that
+        may pass is told ID_ALREADY_FAILED. When its ids are older than 35 days the call is refused,
+        and LookupTransfers tells.
 
         Fails as a whole, and posts nothing, in this order of precedence: INVALID_FIELDS,
         `TRANSFER_ID_OUT_OF_RANGE`, `BOOK_UNKNOWN`.
@@ -83,7 +85,8 @@ class BookOpsServiceStub:
     AssignBook: _aio.UnaryUnaryMultiCallable[_transfer_service_pb2.AssignBookRequest, _transfer_service_pb2.AssignBookResponse]
     """Says in which book a business line is kept, before anything of it is: afterwards its
     accounts and the ids of its transfers belong to the book that they are in. The same again
-    changes nothing.
+    changes nothing. Only for lines that post transfers by number: merchants and channels have
+    their accounts in the first book, so a line that trades stays there.
 
     Fails, in this order of precedence, with `BOOK_NOT_FOUND`, `BUSINESS_CODE_IN_USE`.
     """
@@ -107,7 +110,8 @@ class BookOpsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_transfer_service_pb2.AssignBookResponse]:
         """Says in which book a business line is kept, before anything of it is: afterwards its
         accounts and the ids of its transfers belong to the book that they are in. The same again
-        changes nothing.
+        changes nothing. Only for lines that post transfers by number: merchants and channels have
+        their accounts in the first book, so a line that trades stays there.
 
         Fails, in this order of precedence, with `BOOK_NOT_FOUND`, `BUSINESS_CODE_IN_USE`.
         """
