@@ -45,13 +45,20 @@ async def drain(
 
 
 def waiting(entries: Sequence[Entry]) -> list[str]:
-    """Return what of a trace goes on by itself: open payments, refunds, attempts, webhooks.
+    """Return what of a trace goes on by itself: open payments, refunds, attempts, webhooks, and
+    successes that are not booked yet (the event of a consumer that was killed comes again late).
 
     A trade that nobody pays and a case that waits for a person do not.
     """
+    booked = {
+        one.facts["source_no"]
+        for one in entries
+        if one.kind == "voucher" and not one.facts["template"].endswith("_ASKED")
+    }
     return [
         f"{one.service} {one.kind} {one.number} is {one.state}"
         for one in entries
         if (one.state in OPEN and one.kind in ("payment", "refund", "attempt"))
         or (one.kind == "webhook" and one.state in _PENDING)
+        or (one.service == "payment" and one.state == "SUCCEEDED" and one.number not in booked)
     ]

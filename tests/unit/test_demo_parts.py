@@ -140,3 +140,5 @@ def test_a_trace_is_quiet_when_nothing_in_it_goes_on_by_itself():
         assert waiting(changed(truth, "MALL-qr", kind, state="PROCESSING").traces["MALL-qr"])
     pending = changed(truth, "MALL-qr", is_a("trade", "webhook"), state="PENDING")
     assert waiting(pending.traces["MALL-qr"])
+    unbooked = [one for one in truth.traces["MALL-qr"] if one.service != "ledger"]
+    assert waiting(unbooked), "a success whose booking is still to come"
