@@ -63,6 +63,8 @@ docs: $(DEV)    ## contracts and state tables -> docs/reference
 	$(BIN)/python tools/reference.py build/commented.binpb docs/reference
 
 check: lint gen docs    ## what a change must pass besides the tests: contracts, style, types, house rules
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory typescript; \
+	  else echo "no npm: gen/typescript is not checked here"; fi
 	git diff --exit-code --stat -- gen docs/reference
 	@extra=$$(git ls-files --others --exclude-standard -- gen docs/reference); \
 	  if [ -n "$$extra" ]; then echo "not committed: $$extra"; exit 1; fi

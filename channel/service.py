@@ -26,6 +26,7 @@ from channel.wire import (
 from channel.workers import DUE
 from mesh.door import Context
 from mesh.items import answered
+from mesh.replays import mark
 from mesh.serve import Door, Service
 from mesh.upkeep import Kept
 from tongbao.channel.v1 import channel_ops_service_pb2 as ops
@@ -119,8 +120,7 @@ class ChannelOpsService(ops_grpc.ChannelOpsServiceServicer):
             version=0,
         )
         version, was_so = await put_channel_account(self._desk, wanted)
-        if was_so:
-            context.set_trailing_metadata((("idempotent-replayed", "true"),))
+        mark(context, replayed=was_so)
         return ops.PutChannelAccountResponse(version=version)
 
 

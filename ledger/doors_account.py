@@ -31,14 +31,13 @@ from ledger.wire_account import (
 from mesh.clock import from_timestamp
 from mesh.door import Context
 from mesh.lists import Page
+from mesh.replays import mark
 from mesh.wire import fingerprint, malformed
 from tongbao.ledger.v1 import account_pb2
 from tongbao.ledger.v1 import account_read_service_pb2 as read
 from tongbao.ledger.v1 import account_read_service_pb2_grpc as read_grpc
 from tongbao.ledger.v1 import account_service_pb2 as pb
 from tongbao.ledger.v1 import account_service_pb2_grpc as pb_grpc
-
-_REPLAYED = (("idempotent-replayed", "true"),)
 
 
 class AccountService(pb_grpc.AccountServiceServicer):
@@ -77,7 +76,7 @@ class AccountService(pb_grpc.AccountServiceServicer):
         """Closes an account to debits or credits; see the contract."""
         marks = marks_from_proto(request.blocks)
         view, known = await block_account(self._desk, _request(request), marks=marks)
-        _mark(context, known=known)
+        mark(context, replayed=known)
         return pb.BlockAccountResponse(account=view_to_proto(view))
 
     async def UnblockAccount(  # noqa: N802
@@ -86,7 +85,7 @@ class AccountService(pb_grpc.AccountServiceServicer):
         """Opens an account to debits or credits again; see the contract."""
         marks = marks_from_proto(request.blocks)
         view, known = await unblock_account(self._desk, _request(request), marks=marks)
-        _mark(context, known=known)
+        mark(context, replayed=known)
         return pb.UnblockAccountResponse(account=view_to_proto(view))
 
     async def CloseAccount(  # noqa: N802
@@ -94,7 +93,7 @@ class AccountService(pb_grpc.AccountServiceServicer):
     ) -> pb.CloseAccountResponse:
         """Closes an account for good; see the contract."""
         view, known = await close_account(self._desk, _request(request))
-        _mark(context, known=known)
+        mark(context, replayed=known)
         return pb.CloseAccountResponse(account=view_to_proto(view))
 
     async def SetAccountLimits(  # noqa: N802
@@ -108,7 +107,7 @@ class AccountService(pb_grpc.AccountServiceServicer):
             cap_minor=_limit(request, "cap", none=CAP_NONE),
             allow_breach=request.allow_breach,
         )
-        _mark(context, known=known)
+        mark(context, replayed=known)
         return pb.SetAccountLimitsResponse(account=view_to_proto(view))
 
     async def ListStatement(  # noqa: N802
@@ -226,9 +225,3 @@ def _limit(request: pb.SetAccountLimitsRequest, name: str, *, none: int) -> int 
             raise malformed(field, rule="limit", description=told)
         return none
     return int(getattr(request, field)) if is_given else None
-
-
-def _mark(context: Context, *, known: bool) -> None:
-    """Say in the trailer that the request was carried out before."""
-    if known:
-        context.set_trailing_metadata(_REPLAYED)

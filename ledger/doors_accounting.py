@@ -20,6 +20,7 @@ from ledger.flow.list_suspense import list_suspense
 from ledger.model import AccountKind
 from ledger.store.day import Day
 from ledger.store.suspense import Item, ItemsWanted, ItemTotal
+from ledger.wire import day_of
 from mesh.clock import to_timestamp
 from mesh.door import Context
 from mesh.lists import Page
@@ -65,7 +66,7 @@ class AccountingService(pb_grpc.AccountingServiceServicer):
         self, request: pb.CutDayRequest, context: Context
     ) -> pb.CutDayResponse:
         """Cuts the accounting day; see the contract."""
-        to = _date(request.to_date, "to_date")
+        to = day_of(request.to_date, "to_date")
         day = await cut_day(self._desk, book_id=_book(request), to=to)
         return pb.CutDayResponse(day=_day(day))
 
@@ -73,7 +74,7 @@ class AccountingService(pb_grpc.AccountingServiceServicer):
         self, request: pb.CloseDayRequest, context: Context
     ) -> pb.CloseDayResponse:
         """Closes a day that was cut; see the contract."""
-        acct_date = _date(request.acct_date, "acct_date")
+        acct_date = day_of(request.acct_date, "acct_date")
         day = await close_day(self._desk, book_id=_book(request), acct_date=acct_date)
         return pb.CloseDayResponse(day=_day(day))
 
@@ -119,7 +120,7 @@ class AccountingService(pb_grpc.AccountingServiceServicer):
         self, request: pb.GetBalanceSheetRequest, context: Context
     ) -> pb.GetBalanceSheetResponse:
         """Returns the balance sheet as of a closed day; see the contract."""
-        acct_date = _date(request.acct_date, "acct_date")
+        acct_date = day_of(request.acct_date, "acct_date")
         found = await get_balance_sheet(self._desk, book_id=_book(request), acct_date=acct_date)
         return pb.GetBalanceSheetResponse(
             lines=[_line(line) for line in found.lines],
@@ -153,7 +154,7 @@ class AccountingService(pb_grpc.AccountingServiceServicer):
         self, request: pb.CloseIncomeRequest, context: Context
     ) -> pb.CloseIncomeResponse:
         """Carries income and expenses of a period into profit; see the contract."""
-        to = _date(request.to_date, "to_date")
+        to = day_of(request.to_date, "to_date")
         period, totals = await close_income(self._desk, book_id=_book(request), to=to)
         return pb.CloseIncomeResponse(
             from_date=period.from_date.isoformat(),
@@ -165,7 +166,7 @@ class AccountingService(pb_grpc.AccountingServiceServicer):
         self, request: pb.ListDayVouchersRequest, context: Context
     ) -> pb.ListDayVouchersResponse:
         """Returns the vouchers of a closed day; see the contract."""
-        acct_date = _date(request.acct_date, "acct_date")
+        acct_date = day_of(request.acct_date, "acct_date")
         vouchers, token = await list_day_vouchers(
             self._desk, book_id=_book(request), acct_date=acct_date, page=Page.of(request)
         )
@@ -221,19 +222,11 @@ def _dates(
     request: pb.GetDayTrialBalanceRequest | pb.GetIncomeStatementRequest,
 ) -> tuple[date, date]:
     """Return the span of a request. Raises Malformed when it ends before it begins."""
-    first = _date(request.from_date, "from_date")
-    last = _date(request.to_date, "to_date") if request.to_date else first
+    first = day_of(request.from_date, "from_date")
+    last = day_of(request.to_date, "to_date") if request.to_date else first
     if last < first:
         raise malformed("to_date", rule="span", description="must not be before from_date")
     return first, last
-
-
-def _date(text: str, field: str) -> date:
-    """Return the date that is spelt `text`. Raises Malformed for one that there is not."""
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise malformed(field, rule="date", description="must be a day of the calendar") from None
 
 
 def _day(day: Day) -> pb.BookDay:

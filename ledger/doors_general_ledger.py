@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from decimal import Decimal
 
 from ledger.desk import Desk
@@ -11,17 +10,18 @@ from ledger.flow.list_pushes import list_pushes
 from ledger.flow.record_pushes import record_pushes
 from ledger.gl.voucher import GlBook
 from ledger.store.push import Push, PushState, Told, VoucherKey
+from ledger.wire import day_of
 from mesh.clock import to_timestamp
 from mesh.context import acting
 from mesh.door import Context
 from mesh.lists import Page
 from mesh.money import known
+from mesh.replays import mark
 from mesh.wire import fingerprint, malformed
 from tongbao.ledger.v1 import general_ledger_service_pb2 as pb
 from tongbao.ledger.v1 import general_ledger_service_pb2_grpc as pb_grpc
 
 _FIRST_BOOK = 1
-_REPLAYED = (("idempotent-replayed", "true"),)
 _DEFAULTS = GlBook()
 
 
@@ -38,7 +38,7 @@ class GeneralLedgerService(pb_grpc.GeneralLedgerServiceServicer):
         found = await export_vouchers(
             self._desk,
             book_id=request.book_id or _FIRST_BOOK,
-            acct_date=_date(request.acct_date, "acct_date"),
+            acct_date=day_of(request.acct_date, "acct_date"),
             format_name=_format(request.format),
             general_ledger=_general_ledger(request.general_ledger),
             include_pushed=request.include_pushed,
@@ -65,8 +65,7 @@ class GeneralLedgerService(pb_grpc.GeneralLedgerServiceServicer):
         )
         keys = [_key(text) for text in request.external_keys]
         pushes, replayed = await record_pushes(self._desk, keys, told)
-        if replayed:
-            context.set_trailing_metadata(_REPLAYED)
+        mark(context, replayed=replayed)
         return pb.RecordPushesResponse(pushes=[_push(push) for push in pushes])
 
     async def ListPushes(  # noqa: N802
@@ -112,17 +111,10 @@ def _key(text: str) -> VoucherKey:
     book, day, code, currency_code = text.split("-")
     return VoucherKey(
         book_id=int(book),
-        acct_date=_date(f"{day[:4]}-{day[4:6]}-{day[6:]}", "external_keys"),
+        acct_date=day_of(f"{day[:4]}-{day[4:6]}-{day[6:]}", "external_keys"),
         template_code=int(code),
         currency_code=currency_code,
     )
-
-
-def _date(text: str, field: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise malformed(field, rule="date", description="must be a day of the calendar") from None
 
 
 def _push(push: Push) -> pb.Push:

@@ -90,7 +90,8 @@ NATURES: Mapping[AccountKind, Nature] = {
 _OF_WALLETS = {AccountKind.WALLET, AccountKind.RECEIVABLE, AccountKind.PAYOUT_TRANSIT}
 
 
-# Kinds that belong to a customer. Everybody's events name the others: one that is blocked,
+# Kinds that belong to a customer, and not on their way to him: a payout in transit must arrive.
+# Everybody's events name the others: one that is blocked,
 # capped or closed would have them refused for ever.
 CUSTOMERS = frozenset(
     {
@@ -98,7 +99,6 @@ CUSTOMERS = frozenset(
         AccountKind.MERCHANT_PENDING,
         AccountKind.MERCHANT_AVAILABLE,
         AccountKind.MERCHANT_RESERVE,
-        AccountKind.PAYOUT_TRANSIT,
     }
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 from ledger.model import (
     NATURES,
@@ -123,3 +123,11 @@ def entry_to_trace(entry: Entry) -> trace_pb2.TraceEntry:
         update_time=to_timestamp(entry.create_time),
         facts={"debit": entry.debit, "credit": entry.credit, "voucher": str(entry.txn)},
     )
+
+
+def day_of(text: str, field: str) -> date:
+    """Return the date that is spelt `text`. Raises Malformed for one that there is not."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise malformed(field, rule="date", description="must be a day of the calendar") from None

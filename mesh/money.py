@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 PPM = 1_000_000
 AMOUNT_MAX = 10**15
 
@@ -25,6 +27,12 @@ DECIMALS = {code: places for places, codes in _BY_DECIMALS.items() for code in c
 def known(currency_code: str) -> bool:
     """Return whether `currency_code` is a currency we can count."""
     return currency_code in DECIMALS
+
+
+def major(amount_minor: int, currency_code: str) -> str:
+    """Return an amount in major units, with all decimals that the currency has."""
+    places = DECIMALS[currency_code]
+    return f"{Decimal(amount_minor).scaleb(-places):.{places}f}"
 
 
 def rate_of(amount_minor: int, ppm: int) -> int:

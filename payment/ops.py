@@ -6,6 +6,7 @@ from datetime import UTC
 
 from mesh.door import Context
 from mesh.lists import Page
+from mesh.replays import mark
 from mesh.wire import fingerprint
 from payment.desk import Desk
 from payment.flow._acts import Request, operator
@@ -31,8 +32,6 @@ from payment.wire_case import (
 from tongbao.payment.v1 import case_pb2
 from tongbao.payment.v1 import payment_ops_service_pb2 as pb
 from tongbao.payment.v1 import payment_ops_service_pb2_grpc as pb_grpc
-
-_REPLAYED = (("idempotent-replayed", "true"),)
 
 
 class PaymentOpsService(pb_grpc.PaymentOpsServiceServicer):
@@ -80,7 +79,7 @@ class PaymentOpsService(pb_grpc.PaymentOpsServiceServicer):
         case, known = await assign_case(
             self._desk, _request(request, text=request.owner), owner=request.owner
         )
-        _mark(context, known=known)
+        mark(context, replayed=known)
         return pb.AssignCaseResponse(case=case_to_proto(case))
 
     async def ResolveCase(  # noqa: N802
@@ -92,7 +91,7 @@ class PaymentOpsService(pb_grpc.PaymentOpsServiceServicer):
             _request(request, text=request.evidence),
             resolution=resolution_from_proto(request.resolution),
         )
-        _mark(context, known=known)
+        mark(context, replayed=known)
         return pb.ResolveCaseResponse(case=case_to_proto(case))
 
     async def ProposeResolution(  # noqa: N802
@@ -104,7 +103,7 @@ class PaymentOpsService(pb_grpc.PaymentOpsServiceServicer):
             _request(request, text=request.evidence),
             resolution=resolution_from_proto(request.resolution),
         )
-        _mark(context, known=known)
+        mark(context, replayed=known)
         return pb.ProposeResolutionResponse(case=case_to_proto(case))
 
     async def ApproveResolution(  # noqa: N802
@@ -114,7 +113,7 @@ class PaymentOpsService(pb_grpc.PaymentOpsServiceServicer):
         case, known = await approve_resolution(
             self._desk, _request(request, text=request.text), version=request.version
         )
-        _mark(context, known=known)
+        mark(context, replayed=known)
         return pb.ApproveResolutionResponse(case=case_to_proto(case))
 
     async def RejectResolution(  # noqa: N802
@@ -124,7 +123,7 @@ class PaymentOpsService(pb_grpc.PaymentOpsServiceServicer):
         case, known = await reject_resolution(
             self._desk, _request(request, text=request.text), version=request.version
         )
-        _mark(context, known=known)
+        mark(context, replayed=known)
         return pb.RejectResolutionResponse(case=case_to_proto(case))
 
     async def PutCaseRule(  # noqa: N802
@@ -164,9 +163,3 @@ def _request(
 
 def _state(state: case_pb2.Case.State.ValueType) -> CaseState:
     return CaseState[case_pb2.Case.State.Name(state).removeprefix("STATE_")]
-
-
-def _mark(context: Context, *, known: bool) -> None:
-    """Say in the trailer that the request was carried out before."""
-    if known:
-        context.set_trailing_metadata(_REPLAYED)

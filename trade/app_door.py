@@ -7,6 +7,7 @@ from datetime import UTC
 from mesh.clock import real_now
 from mesh.door import Context
 from mesh.lists import Page
+from mesh.replays import mark
 from mesh.wire import fingerprint
 from tongbao.trade.v1 import app_service_pb2 as pb
 from tongbao.trade.v1 import webhook_pb2
@@ -23,7 +24,6 @@ from trade.flow.retire_app_key import retire_app_key
 from trade.flow.rotate_webhook_secret import rotate_webhook_secret
 from trade.flow.update_webhook_endpoint import update_webhook_endpoint
 from trade.states import WebhookState
-from trade.verbs import mark
 from trade.wire_access import (
     attempt_to_proto,
     endpoint_to_proto,

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from mesh.door import Context
 from mesh.limits import Limits
 from mesh.lists import Page
+from mesh.replays import mark
 from mesh.serve import Door, Runtime, Service
 from mesh.wire import fingerprint
 from tongbao.channel.v1 import channel_service_pb2 as channel
@@ -56,7 +57,6 @@ from trade.verbs import (
     GET_TRADE,
     PAY_TRADE,
     batched,
-    mark,
     single,
     streamed,
 )

@@ -13,6 +13,7 @@ from typing import Any
 from mesh.context import within
 from mesh.door import DEADLINE_SECONDS, Context
 from mesh.items import answered, each
+from mesh.replays import mark
 from mesh.wire import fingerprint
 from tongbao.trade.v1 import trade_service_pb2 as pb
 from trade.desk import Desk
@@ -160,9 +161,3 @@ def streamed(verb: Verb) -> Any:
             yield pack
 
     return call
-
-
-def mark(context: Context, *, replayed: bool) -> None:
-    """Say in the trailer that the request was seen before, when it was."""
-    if replayed:
-        context.set_trailing_metadata((("idempotent-replayed", "true"),))

@@ -18,7 +18,7 @@ from mesh.cli.callers import OPERATOR_NAME
 from mesh.cli.output import table
 from mesh.config import ConfigError, load
 from mesh.embedded.places import StartError
-from mesh.money import DECIMALS
+from mesh.money import major
 from tongbao.ledger.v1 import account_pb2 as pb
 from tongbao.ledger.v1 import ledger_pb2
 
@@ -163,14 +163,6 @@ def as_data(message: Message) -> dict[str, Any]:
     return told
 
 
-def amount(minor: int, currency_code: str) -> str:
-    """Return e.g. `-12.30` of -1230 minor units."""
-    places = DECIMALS.get(currency_code, 0)
-    digits = str(abs(minor)).rjust(places + 1, "0")
-    whole = f"{digits[: len(digits) - places]}.{digits[-places:]}" if places else digits
-    return f"-{whole}" if minor < 0 else whole
-
-
 def name_of(key: ledger_pb2.AccountKey) -> str:
     """Return what an account is called in its book."""
     kind = ledger_pb2.AccountKind.Name(key.kind).removeprefix("ACCOUNT_KIND_").lower()
@@ -188,10 +180,8 @@ def standing(account: pb.Account | pb.AccountTerms) -> str:
 def limit(account: pb.Account | pb.AccountTerms, field: str, currency_code: str) -> str:
     """Return a limit, `-` for none."""
     if field == "floor":
-        return (
-            amount(account.floor_minor, currency_code) if account.HasField("floor_minor") else "-"
-        )
-    return amount(account.cap_minor, currency_code) if account.HasField("cap_minor") else "-"
+        return major(account.floor_minor, currency_code) if account.HasField("floor_minor") else "-"
+    return major(account.cap_minor, currency_code) if account.HasField("cap_minor") else "-"
 
 
 def accounts_text(accounts: list[pb.Account]) -> str:
@@ -205,10 +195,10 @@ def accounts_text(accounts: list[pb.Account]) -> str:
             [
                 str(one.account_id),
                 name_of(one.key),
-                amount(one.posted_minor, code),
-                amount(one.pending_in_minor, code),
-                amount(one.pending_out_minor, code),
-                amount(one.available_minor, code),
+                major(one.posted_minor, code),
+                major(one.pending_in_minor, code),
+                major(one.pending_out_minor, code),
+                major(one.available_minor, code),
                 limit(one, "floor", code),
                 limit(one, "cap", code),
                 standing(one),

@@ -8,8 +8,9 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from ledger.cli._ask import amount, ask
+from ledger.cli._ask import ask
 from mesh.cli.output import table
+from mesh.money import major
 from tongbao.ledger.v1 import accounting_service_pb2 as pb
 
 
@@ -50,7 +51,7 @@ def lines_text(lines: Sequence[pb.ReportLine], names: Mapping[str, str]) -> str:
             line.subject_code,
             names.get(line.subject_code, ""),
             line.currency_code,
-            amount(line.amount_minor, line.currency_code),
+            major(line.amount_minor, line.currency_code),
         ]
         for line in lines
     ]
@@ -63,5 +64,5 @@ def income_text(totals: Sequence[pb.IncomeTotal]) -> str:
     for total in totals:
         code = total.currency_code
         found = (total.income_minor, total.expenses_minor, total.profit_minor)
-        rows.append([code, *(amount(minor, code) for minor in found)])
+        rows.append([code, *(major(minor, code) for minor in found)])
     return table(rows)

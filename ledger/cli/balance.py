@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ledger.cli._ask import OPERATOR, As, amount, as_data, ask, moment, ref_of
+from ledger.cli._ask import OPERATOR, As, as_data, ask, moment, ref_of
 from mesh.cli.output import AsJson, Home, show
 from mesh.config import ConfigError
+from mesh.money import major
 from tongbao.ledger.v1 import account_service_pb2 as pb
 
 
@@ -48,7 +49,7 @@ def balance(
     else:
         request.acct_date = on
     answer = ask("GetBalanceAt", request, home=home, as_name=as_name)
-    figure = amount(answer.posted_minor, answer.currency_code)
+    figure = major(answer.posted_minor, answer.currency_code)
     told = "final" if answer.is_final else "may still change"
     show(f"{figure} {answer.currency_code} ({told})", as_data(answer), as_json=as_json)
     return 0

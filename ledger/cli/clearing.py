@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ledger.cli._ask import OPERATOR, As, amount, as_data
+from ledger.cli._ask import OPERATOR, As, as_data
 from ledger.cli._days import ask_accounting
 from mesh.cli.output import AsJson, Home, show, table
+from mesh.money import major
 from tongbao.ledger.v1 import accounting_service_pb2 as pb
 
 
@@ -49,9 +50,9 @@ def _text(answer: pb.GetClearingAgesResponse) -> str:
             [
                 one.channel_code,
                 code,
-                amount(one.balance_minor, code),
+                major(one.balance_minor, code),
                 one.oldest_date or "-",
-                *(amount(bucket.open_minor, code) for bucket in one.buckets),
+                *(major(bucket.open_minor, code) for bucket in one.buckets),
             ]
         )
     return table(rows)

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from ledger.cli._ask import OPERATOR, As, amount, as_data, name_of, ref_of, rows_of
+from ledger.cli._ask import OPERATOR, As, as_data, name_of, ref_of, rows_of
 from mesh.cli.output import AsJson, Home, show, table
+from mesh.money import major
 from tongbao.ledger.v1 import account_pb2
 from tongbao.ledger.v1 import account_service_pb2 as pb
 
@@ -63,8 +64,8 @@ def _text(found: list[account_pb2.Hold]) -> str:
         rows.append(
             [
                 hold.create_time.ToJsonString(),
-                amount(hold.amount_minor, code),
-                amount(hold.remaining_minor, code),
+                major(hold.amount_minor, code),
+                major(hold.remaining_minor, code),
                 account_pb2.Hold.State.Name(hold.state).removeprefix("STATE_").lower(),
                 hold.expire_time.ToJsonString() if hold.HasField("expire_time") else "-",
                 name_of(hold.debit),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ledger.cli._ask import OPERATOR, As, amount, as_data
+from ledger.cli._ask import OPERATOR, As, as_data
 from ledger.cli._days import ask_accounting, lines_text, subject_names
 from mesh.cli.output import AsJson, Home, show, table
+from mesh.money import major
 from tongbao.ledger.v1 import accounting_service_pb2 as pb
 
 
@@ -52,5 +53,5 @@ def _totals(answer: pb.GetBalanceSheetResponse) -> str:
             total.income_minor,
         )
         verdict = "balanced" if total.balanced else "DOES NOT BALANCE"
-        rows.append([code, *(amount(minor, code) for minor in found), verdict])
+        rows.append([code, *(major(minor, code) for minor in found), verdict])
     return table(rows)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ledger.cli._ask import OPERATOR, As, Flag, amount, as_data, moment, name_of, ref_of, rows_of
+from ledger.cli._ask import OPERATOR, As, Flag, as_data, moment, name_of, ref_of, rows_of
 from mesh.cli.output import AsJson, Home, show, table
+from mesh.money import major
 from tongbao.ledger.v1 import account_pb2
 from tongbao.ledger.v1 import account_service_pb2 as pb
 
@@ -86,8 +87,8 @@ def _text(lines: list[account_pb2.StatementLine]) -> str:
                 line.acct_date,
                 line.create_time.ToJsonString(),
                 account_pb2.Side.Name(line.side).removeprefix("SIDE_").lower(),
-                amount(line.amount_minor, code),
-                amount(line.balance_after_minor, code),
+                major(line.amount_minor, code),
+                major(line.balance_after_minor, code),
                 " ".join(words),
                 line.source_no,
                 name_of(line.other),

@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from ledger.cli._ask import OPERATOR, PAGE_MAX, As, Flag, amount, as_data, kind_of
+from ledger.cli._ask import OPERATOR, PAGE_MAX, As, Flag, as_data, kind_of
 from ledger.cli._days import ask_accounting
 from mesh.cli.output import AsJson, Home, show, table
 from mesh.config import ConfigError
+from mesh.money import major
 from tongbao.ledger.v1 import accounting_service_pb2 as pb
 from tongbao.ledger.v1 import ledger_pb2
 
@@ -105,9 +106,9 @@ def _items(found: list[pb.SuspenseItem]) -> str:
                 item.acct_date,
                 str(item.age_days),
                 f"{_kind(item.kind)}::{code}",
-                amount(item.parked_minor, code),
-                amount(item.taken_minor, code),
-                amount(item.open_minor, code),
+                major(item.parked_minor, code),
+                major(item.taken_minor, code),
+                major(item.open_minor, code),
                 item.template or "-",
                 item.source_no or "-",
                 item.channel_code or "-",
@@ -124,10 +125,10 @@ def _totals(totals: list[pb.SuspenseTotal]) -> str:
         rows.append(
             [
                 f"{_kind(total.kind)}::{code}",
-                amount(total.balance_minor, code),
-                amount(total.open_minor, code),
+                major(total.balance_minor, code),
+                major(total.open_minor, code),
                 str(total.open_items),
-                amount(total.unexplained_minor, code),
+                major(total.unexplained_minor, code),
             ]
         )
     return table(rows)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ledger.cli._ask import OPERATOR, As, amount, as_data
+from ledger.cli._ask import OPERATOR, As, as_data
 from ledger.cli._days import ask_accounting, subject_names
 from mesh.cli.output import AsJson, Home, show, table
+from mesh.money import major
 from tongbao.ledger.v1 import accounting_service_pb2 as pb
 
 
@@ -71,4 +72,4 @@ def _sides(line: pb.DayTrialBalanceLine | pb.DayTrialBalanceTotal) -> list[str]:
     code = line.currency_code
     sides = (line.opening, line.turnover, line.closing)
     found = [minor for side in sides for minor in (side.debit_minor, side.credit_minor)]
-    return [code, *(amount(minor, code) for minor in found)]
+    return [code, *(major(minor, code) for minor in found)]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ledger.gl.voucher import GlBook, GlLine, GlVoucher, major
+from ledger.gl.voucher import GlBook, GlLine, GlVoucher
+from mesh.money import major
 
 _ROOTS = {
     "asset": "Assets",

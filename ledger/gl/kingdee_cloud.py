@@ -10,7 +10,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ledger.gl.voucher import GlBook, GlLine, GlVoucher, based, major
+from ledger.gl.voucher import GlBook, GlLine, GlVoucher, based
+from mesh.money import major
 
 _DEBIT, _CREDIT = "1", "-1"
 

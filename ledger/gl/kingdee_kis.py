@@ -13,7 +13,8 @@ from decimal import Decimal
 
 import xlsxwriter
 
-from ledger.gl.voucher import GlBook, GlVoucher, based, major
+from ledger.gl.voucher import GlBook, GlVoucher, based
+from mesh.money import major
 
 _DAY = 1000
 COLUMNS = (

@@ -6,7 +6,8 @@ import csv
 import io
 from collections.abc import Sequence
 
-from ledger.gl.voucher import GlBook, GlVoucher, in_base, major
+from ledger.gl.voucher import GlBook, GlVoucher, in_base
+from mesh.money import major
 
 COLUMNS = (
     "voucher",

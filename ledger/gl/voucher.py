@@ -103,12 +103,6 @@ def checked(vouchers: Sequence[GlVoucher]) -> Sequence[GlVoucher]:
     return vouchers
 
 
-def major(amount_minor: int, currency_code: str) -> str:
-    """Return an amount in major units, with all decimals that the currency has."""
-    places = DECIMALS[currency_code]
-    return f"{Decimal(amount_minor).scaleb(-places):.{places}f}"
-
-
 def based(voucher: GlVoucher, book: GlBook) -> list[tuple[GlLine, int]]:
     """Return the lines with what each comes to in minor units of the base currency.
 
@@ -127,7 +121,7 @@ def in_base(voucher: GlVoucher, book: GlBook) -> list[int]:
     rate.
     """
     rate = book.rate(voucher.currency_code)
-    if rate == 1 and voucher.currency_code == book.base_currency:
+    if voucher.currency_code == book.base_currency:
         return [line.debit_minor or line.credit_minor for line in voucher.lines]
     shift = DECIMALS[book.base_currency] - DECIMALS[voucher.currency_code]
     factor = rate.scaleb(shift)

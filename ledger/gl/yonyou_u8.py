@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ledger.gl.voucher import GlBook, GlError, GlVoucher, based, major
+from ledger.gl.voucher import GlBook, GlError, GlVoucher, based
+from mesh.money import major
 
 _NUMBER_MAX, _SUMMARY_MAX, _SUBJECT_MAX = 30, 60, 15
 # A comma or a line's end inside a field would begin another one: the format cannot quote.

@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.gl import FORMATS, kingdee_kis, plain, yonyou_u8
-from ledger.gl.voucher import GlBook, GlError, GlLine, GlVoucher, based, checked, in_base, major
+from ledger.gl.voucher import GlBook, GlError, GlLine, GlVoucher, based, checked, in_base
+from mesh.money import major
 
 DAY = date(2026, 11, 22)
 BOOK = GlBook(rates={"JPY": Decimal("0.0467"), "KWD": Decimal("23.3105")})

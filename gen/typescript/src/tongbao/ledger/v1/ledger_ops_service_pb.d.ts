@@ -161,7 +161,8 @@ export declare const ProveBookResponseSchema: GenMessage<ProveBookResponse>;
  */
 export declare type Finding = Message<"tongbao.ledger.v1.Finding"> & {
   /**
-   * What was checked: `HASH_CHAIN`, `REPLAY`, `DOUBLE_ENTRY`, `VOUCHER`.
+   * What was checked: `HASH_CHAIN`, `REPLAY`, `DOUBLE_ENTRY`, `VOUCHER`, `HOLD`, `PENDING`,
+   * `REVERSAL`.
    *
    * @generated from field: string check = 1;
    */
@@ -187,6 +188,162 @@ export declare type Finding = Message<"tongbao.ledger.v1.Finding"> & {
  * Use `create(FindingSchema)` to create a new message.
  */
 export declare const FindingSchema: GenMessage<Finding>;
+
+/**
+ * Request of `ProveBlocks`.
+ *
+ * @generated from message tongbao.ledger.v1.ProveBlocksRequest
+ */
+export declare type ProveBlocksRequest = Message<"tongbao.ledger.v1.ProveBlocksRequest"> & {
+  /**
+   * Which book; 0 for all of them, one after the other.
+   *
+   * @generated from field: int32 book_id = 1;
+   */
+  bookId: number;
+};
+
+/**
+ * Describes the message tongbao.ledger.v1.ProveBlocksRequest.
+ * Use `create(ProveBlocksRequestSchema)` to create a new message.
+ */
+export declare const ProveBlocksRequestSchema: GenMessage<ProveBlocksRequest>;
+
+/**
+ * Response of `ProveBlocks`: one part of the proof.
+ *
+ * @generated from message tongbao.ledger.v1.ProveBlocksResponse
+ */
+export declare type ProveBlocksResponse = Message<"tongbao.ledger.v1.ProveBlocksResponse"> & {
+  /**
+   * The book that is being proved.
+   *
+   * @generated from field: int32 book_id = 1;
+   */
+  bookId: number;
+
+  /**
+   * How far the book was when its proof began.
+   *
+   * @generated from field: int64 head_block = 2;
+   */
+  headBlock: bigint;
+
+  /**
+   * The first block that is not computed anew yet.
+   *
+   * @generated from field: int64 next_block = 3;
+   */
+  nextBlock: bigint;
+
+  /**
+   * Number of entries in this part.
+   *
+   * @generated from field: int64 entries = 4;
+   */
+  entries: bigint;
+
+  /**
+   * Number of accounts whose balance was compared; only in the last part of a book.
+   *
+   * @generated from field: int64 accounts = 5;
+   */
+  accounts: bigint;
+
+  /**
+   * What does not hold in this part.
+   *
+   * @generated from field: repeated tongbao.ledger.v1.Finding findings = 6;
+   */
+  findings: Finding[];
+};
+
+/**
+ * Describes the message tongbao.ledger.v1.ProveBlocksResponse.
+ * Use `create(ProveBlocksResponseSchema)` to create a new message.
+ */
+export declare const ProveBlocksResponseSchema: GenMessage<ProveBlocksResponse>;
+
+/**
+ * Request of `ListBlockHashes`.
+ *
+ * @generated from message tongbao.ledger.v1.ListBlockHashesRequest
+ */
+export declare type ListBlockHashesRequest = Message<"tongbao.ledger.v1.ListBlockHashesRequest"> & {
+  /**
+   * The book.
+   *
+   * @generated from field: int32 book_id = 1;
+   */
+  bookId: number;
+
+  /**
+   * Numbers of blocks, 500 at most.
+   *
+   * @generated from field: repeated int64 block_nos = 2;
+   */
+  blockNos: bigint[];
+};
+
+/**
+ * Describes the message tongbao.ledger.v1.ListBlockHashesRequest.
+ * Use `create(ListBlockHashesRequestSchema)` to create a new message.
+ */
+export declare const ListBlockHashesRequestSchema: GenMessage<ListBlockHashesRequest>;
+
+/**
+ * Response of `ListBlockHashes`.
+ *
+ * @generated from message tongbao.ledger.v1.ListBlockHashesResponse
+ */
+export declare type ListBlockHashesResponse = Message<"tongbao.ledger.v1.ListBlockHashesResponse"> & {
+  /**
+   * Number of the last block of the book; 0 when it has none.
+   *
+   * @generated from field: int64 head_block = 1;
+   */
+  headBlock: bigint;
+
+  /**
+   * Those of the blocks that exist, by number.
+   *
+   * @generated from field: repeated tongbao.ledger.v1.BlockHash hashes = 2;
+   */
+  hashes: BlockHash[];
+};
+
+/**
+ * Describes the message tongbao.ledger.v1.ListBlockHashesResponse.
+ * Use `create(ListBlockHashesResponseSchema)` to create a new message.
+ */
+export declare const ListBlockHashesResponseSchema: GenMessage<ListBlockHashesResponse>;
+
+/**
+ * The hash of one block.
+ *
+ * @generated from message tongbao.ledger.v1.BlockHash
+ */
+export declare type BlockHash = Message<"tongbao.ledger.v1.BlockHash"> & {
+  /**
+   * Number of the block.
+   *
+   * @generated from field: int64 block_no = 1;
+   */
+  blockNo: bigint;
+
+  /**
+   * 32 bytes.
+   *
+   * @generated from field: bytes hash = 2;
+   */
+  hash: Uint8Array;
+};
+
+/**
+ * Describes the message tongbao.ledger.v1.BlockHash.
+ * Use `create(BlockHashSchema)` to create a new message.
+ */
+export declare const BlockHashSchema: GenMessage<BlockHash>;
 
 /**
  * What finance and auditors ask of the books.
@@ -215,6 +372,33 @@ export declare const LedgerOpsService: GenService<{
     methodKind: "unary";
     input: typeof ProveBookRequestSchema;
     output: typeof ProveBookResponseSchema;
+  },
+  /**
+   * ProveBook part by part, for books that take longer than a call may: an answer whenever 256
+   * blocks are through, and a last one with what only the whole shows. It lasts no longer than
+   * the token of its caller.
+   *
+   * Fails, in this order of precedence, with INVALID_FIELDS, `BOOK_NOT_FOUND`.
+   *
+   * @generated from rpc tongbao.ledger.v1.LedgerOpsService.ProveBlocks
+   */
+  proveBlocks: {
+    methodKind: "server_streaming";
+    input: typeof ProveBlocksRequestSchema;
+    output: typeof ProveBlocksResponseSchema;
+  },
+  /**
+   * Returns the hashes of blocks as they are stored, to be compared with checkpoints that were
+   * kept elsewhere. A book that is not there has no blocks.
+   *
+   * Fails with INVALID_FIELDS.
+   *
+   * @generated from rpc tongbao.ledger.v1.LedgerOpsService.ListBlockHashes
+   */
+  listBlockHashes: {
+    methodKind: "unary";
+    input: typeof ListBlockHashesRequestSchema;
+    output: typeof ListBlockHashesResponseSchema;
   },
 }>;
 

@@ -3,13 +3,14 @@
 /* eslint-disable */
 
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import { file_tongbao_common_v1_options } from "../../common/v1/options_pb.js";
 
 /**
  * Describes the file tongbao/ledger/v1/ledger_ops_service.proto.
  */
 export const file_tongbao_ledger_v1_ledger_ops_service = /*@__PURE__*/
-  fileDesc("Cip0b25nYmFvL2xlZGdlci92MS9sZWRnZXJfb3BzX3NlcnZpY2UucHJvdG8SEXRvbmdiYW8ubGVkZ2VyLnYxIhgKFkdldFRyaWFsQmFsYW5jZVJlcXVlc3QiTQoXR2V0VHJpYWxCYWxhbmNlUmVzcG9uc2USMgoFbGluZXMYASADKAsyIy50b25nYmFvLmxlZGdlci52MS5UcmlhbEJhbGFuY2VMaW5lIoMBChBUcmlhbEJhbGFuY2VMaW5lEgwKBGtpbmQYASABKAkSDQoFb3duZXIYAiABKAkSFQoNY3VycmVuY3lfY29kZRgDIAEoCRITCgtkZWJpdF9taW5vchgEIAEoAxIUCgxjcmVkaXRfbWlub3IYBSABKAMSEAoIYWNjb3VudHMYBiABKAMiEgoQUHJvdmVCb29rUmVxdWVzdCJ0ChFQcm92ZUJvb2tSZXNwb25zZRIOCgZibG9ja3MYASABKAMSDwoHZW50cmllcxgCIAEoAxIQCghhY2NvdW50cxgDIAEoAxIsCghmaW5kaW5ncxgEIAMoCzIaLnRvbmdiYW8ubGVkZ2VyLnYxLkZpbmRpbmciNwoHRmluZGluZxINCgVjaGVjaxgBIAEoCRINCgVwbGFjZRgCIAEoCRIOCgZkZXRhaWwYAyABKAkyjwIKEExlZGdlck9wc1NlcnZpY2USiQEKD0dldFRyaWFsQmFsYW5jZRIpLnRvbmdiYW8ubGVkZ2VyLnYxLkdldFRyaWFsQmFsYW5jZVJlcXVlc3QaKi50b25nYmFvLmxlZGdlci52MS5HZXRUcmlhbEJhbGFuY2VSZXNwb25zZSIfsrsYGwoUbGVkZ2VyLnRyaWFsX2JhbGFuY2USAQIgARJvCglQcm92ZUJvb2sSIy50b25nYmFvLmxlZGdlci52MS5Qcm92ZUJvb2tSZXF1ZXN0GiQudG9uZ2Jhby5sZWRnZXIudjEuUHJvdmVCb29rUmVzcG9uc2UiF7K7GBMKDGxlZGdlci5wcm92ZRIBAiABYgZwcm90bzM", [file_tongbao_common_v1_options]);
+  fileDesc("Cip0b25nYmFvL2xlZGdlci92MS9sZWRnZXJfb3BzX3NlcnZpY2UucHJvdG8SEXRvbmdiYW8ubGVkZ2VyLnYxIhgKFkdldFRyaWFsQmFsYW5jZVJlcXVlc3QiTQoXR2V0VHJpYWxCYWxhbmNlUmVzcG9uc2USMgoFbGluZXMYASADKAsyIy50b25nYmFvLmxlZGdlci52MS5UcmlhbEJhbGFuY2VMaW5lIoMBChBUcmlhbEJhbGFuY2VMaW5lEgwKBGtpbmQYASABKAkSDQoFb3duZXIYAiABKAkSFQoNY3VycmVuY3lfY29kZRgDIAEoCRITCgtkZWJpdF9taW5vchgEIAEoAxIUCgxjcmVkaXRfbWlub3IYBSABKAMSEAoIYWNjb3VudHMYBiABKAMiEgoQUHJvdmVCb29rUmVxdWVzdCJ0ChFQcm92ZUJvb2tSZXNwb25zZRIOCgZibG9ja3MYASABKAMSDwoHZW50cmllcxgCIAEoAxIQCghhY2NvdW50cxgDIAEoAxIsCghmaW5kaW5ncxgEIAMoCzIaLnRvbmdiYW8ubGVkZ2VyLnYxLkZpbmRpbmciNwoHRmluZGluZxINCgVjaGVjaxgBIAEoCRINCgVwbGFjZRgCIAEoCRIOCgZkZXRhaWwYAyABKAkiLgoSUHJvdmVCbG9ja3NSZXF1ZXN0EhgKB2Jvb2tfaWQYASABKAVCB7pIBBoCKAAinwEKE1Byb3ZlQmxvY2tzUmVzcG9uc2USDwoHYm9va19pZBgBIAEoBRISCgpoZWFkX2Jsb2NrGAIgASgDEhIKCm5leHRfYmxvY2sYAyABKAMSDwoHZW50cmllcxgEIAEoAxIQCghhY2NvdW50cxgFIAEoAxIsCghmaW5kaW5ncxgGIAMoCzIaLnRvbmdiYW8ubGVkZ2VyLnYxLkZpbmRpbmciUAoWTGlzdEJsb2NrSGFzaGVzUmVxdWVzdBIYCgdib29rX2lkGAEgASgFQge6SAQaAigAEhwKCWJsb2NrX25vcxgCIAMoA0IJukgGkgEDEPQDIlsKF0xpc3RCbG9ja0hhc2hlc1Jlc3BvbnNlEhIKCmhlYWRfYmxvY2sYASABKAMSLAoGaGFzaGVzGAIgAygLMhwudG9uZ2Jhby5sZWRnZXIudjEuQmxvY2tIYXNoIisKCUJsb2NrSGFzaBIQCghibG9ja19ubxgBIAEoAxIMCgRoYXNoGAIgASgMMpoEChBMZWRnZXJPcHNTZXJ2aWNlEokBCg9HZXRUcmlhbEJhbGFuY2USKS50b25nYmFvLmxlZGdlci52MS5HZXRUcmlhbEJhbGFuY2VSZXF1ZXN0GioudG9uZ2Jhby5sZWRnZXIudjEuR2V0VHJpYWxCYWxhbmNlUmVzcG9uc2UiH7K7GBsKFGxlZGdlci50cmlhbF9iYWxhbmNlEgECIAESbwoJUHJvdmVCb29rEiMudG9uZ2Jhby5sZWRnZXIudjEuUHJvdmVCb29rUmVxdWVzdBokLnRvbmdiYW8ubGVkZ2VyLnYxLlByb3ZlQm9va1Jlc3BvbnNlIheyuxgTCgxsZWRnZXIucHJvdmUSAQIgARJ+CgtQcm92ZUJsb2NrcxIlLnRvbmdiYW8ubGVkZ2VyLnYxLlByb3ZlQmxvY2tzUmVxdWVzdBomLnRvbmdiYW8ubGVkZ2VyLnYxLlByb3ZlQmxvY2tzUmVzcG9uc2UiHrK7GBoKE2xlZGdlci5wcm92ZV9ibG9ja3MSAQIgATABEogBCg9MaXN0QmxvY2tIYXNoZXMSKS50b25nYmFvLmxlZGdlci52MS5MaXN0QmxvY2tIYXNoZXNSZXF1ZXN0GioudG9uZ2Jhby5sZWRnZXIudjEuTGlzdEJsb2NrSGFzaGVzUmVzcG9uc2UiHrK7GBoKE2xlZGdlci5ibG9ja19oYXNoZXMSAQIgAWIGcHJvdG8z", [file_buf_validate_validate, file_tongbao_common_v1_options]);
 
 /**
  * Describes the message tongbao.ledger.v1.GetTrialBalanceRequest.
@@ -52,6 +53,41 @@ export const ProveBookResponseSchema = /*@__PURE__*/
  */
 export const FindingSchema = /*@__PURE__*/
   messageDesc(file_tongbao_ledger_v1_ledger_ops_service, 5);
+
+/**
+ * Describes the message tongbao.ledger.v1.ProveBlocksRequest.
+ * Use `create(ProveBlocksRequestSchema)` to create a new message.
+ */
+export const ProveBlocksRequestSchema = /*@__PURE__*/
+  messageDesc(file_tongbao_ledger_v1_ledger_ops_service, 6);
+
+/**
+ * Describes the message tongbao.ledger.v1.ProveBlocksResponse.
+ * Use `create(ProveBlocksResponseSchema)` to create a new message.
+ */
+export const ProveBlocksResponseSchema = /*@__PURE__*/
+  messageDesc(file_tongbao_ledger_v1_ledger_ops_service, 7);
+
+/**
+ * Describes the message tongbao.ledger.v1.ListBlockHashesRequest.
+ * Use `create(ListBlockHashesRequestSchema)` to create a new message.
+ */
+export const ListBlockHashesRequestSchema = /*@__PURE__*/
+  messageDesc(file_tongbao_ledger_v1_ledger_ops_service, 8);
+
+/**
+ * Describes the message tongbao.ledger.v1.ListBlockHashesResponse.
+ * Use `create(ListBlockHashesResponseSchema)` to create a new message.
+ */
+export const ListBlockHashesResponseSchema = /*@__PURE__*/
+  messageDesc(file_tongbao_ledger_v1_ledger_ops_service, 9);
+
+/**
+ * Describes the message tongbao.ledger.v1.BlockHash.
+ * Use `create(BlockHashSchema)` to create a new message.
+ */
+export const BlockHashSchema = /*@__PURE__*/
+  messageDesc(file_tongbao_ledger_v1_ledger_ops_service, 10);
 
 /**
  * What finance and auditors ask of the books.

@@ -89,6 +89,48 @@ export declare type Posting = Message<"tongbao.ledger.v1.Posting"> & {
    * @generated from field: string user_no = 10;
    */
   userNo: string;
+
+  /**
+   * Part of the amount for or from the merchant's reserve 保证金, in minor units.
+   *
+   * @generated from field: int64 reserve_minor = 11;
+   */
+  reserveMinor: bigint;
+
+  /**
+   * Part of the amount from what is available to the merchant 可用余额, in minor units.
+   *
+   * @generated from field: int64 available_minor = 12;
+   */
+  availableMinor: bigint;
+
+  /**
+   * Part of the amount that the merchant owes us from now on 追款, in minor units.
+   *
+   * @generated from field: int64 owed_minor = 13;
+   */
+  owedMinor: bigint;
+
+  /**
+   * The user who is paid, for templates between two wallets or from a merchant to a wallet.
+   *
+   * @generated from field: string to_user_no = 14;
+   */
+  toUserNo: string;
+
+  /**
+   * The merchant that is paid, for templates between two merchants.
+   *
+   * @generated from field: string to_merchant_id = 15;
+   */
+  toMerchantId: string;
+
+  /**
+   * The channel account that money moves to, for templates between two of them.
+   *
+   * @generated from field: string to_channel_code = 16;
+   */
+  toChannelCode: string;
 };
 
 /**
@@ -323,6 +365,102 @@ export enum AccountKind {
    * @generated from enum value: ACCOUNT_KIND_RECEIVABLE = 9;
    */
   RECEIVABLE = 9,
+
+  /**
+   * Owed to a merchant and settled 可用余额: it may be paid out; owner is the merchant.
+   * Liability, never below zero.
+   *
+   * @generated from enum value: ACCOUNT_KIND_MERCHANT_AVAILABLE = 10;
+   */
+  MERCHANT_AVAILABLE = 10,
+
+  /**
+   * Kept back from a merchant 保证金; owner is the merchant. Liability, never below zero.
+   *
+   * @generated from enum value: ACCOUNT_KIND_MERCHANT_RESERVE = 11;
+   */
+  MERCHANT_RESERVE = 11,
+
+  /**
+   * On its way to a merchant's or a user's bank 出款在途; owner as of its other account.
+   * Liability, never below zero.
+   *
+   * @generated from enum value: ACCOUNT_KIND_PAYOUT_TRANSIT = 12;
+   */
+  PAYOUT_TRANSIT = 12,
+
+  /**
+   * Real money at a channel or a bank 渠道资金/银行存款; owner is the channel account. Asset,
+   * written by reconciliation of funds only.
+   *
+   * @generated from enum value: ACCOUNT_KIND_CASH = 13;
+   */
+  CASH = 13,
+
+  /**
+   * Kept until the payer confirms or the deadline passes 担保. Liability, never below zero;
+   * no owner.
+   *
+   * @generated from enum value: ACCOUNT_KIND_ESCROW = 14;
+   */
+  ESCROW = 14,
+
+  /**
+   * Money that arrived without an order 长款. Liability; no owner.
+   *
+   * @generated from enum value: ACCOUNT_KIND_SURPLUS = 15;
+   */
+  SURPLUS = 15,
+
+  /**
+   * Money that was expected and did not arrive 短款. Asset; no owner.
+   *
+   * @generated from enum value: ACCOUNT_KIND_SHORTAGE = 16;
+   */
+  SHORTAGE = 16,
+
+  /**
+   * What a channel owes us because it paid too little 应收渠道; owner is the channel account.
+   * Asset.
+   *
+   * @generated from enum value: ACCOUNT_KIND_CHANNEL_RECEIVABLE = 17;
+   */
+  CHANNEL_RECEIVABLE = 17,
+
+  /**
+   * Paid by us in a payer's place 营销费用. Expense; no owner.
+   *
+   * @generated from enum value: ACCOUNT_KIND_MARKETING_EXPENSE = 18;
+   */
+  MARKETING_EXPENSE = 18,
+
+  /**
+   * A surplus that nobody claimed 差错收益. Income; no owner.
+   *
+   * @generated from enum value: ACCOUNT_KIND_RECON_GAIN = 19;
+   */
+  RECON_GAIN = 19,
+
+  /**
+   * A shortage that nobody makes good 差错损失. Expense; no owner.
+   *
+   * @generated from enum value: ACCOUNT_KIND_RECON_LOSS = 20;
+   */
+  RECON_LOSS = 20,
+
+  /**
+   * Differences within the tolerance 尾差. Expense that may go either way; no owner.
+   *
+   * @generated from enum value: ACCOUNT_KIND_ROUNDING = 21;
+   */
+  ROUNDING = 21,
+
+  /**
+   * Income and expenses of closed periods 本年利润. Equity; no owner.
+   *
+   * @generated from enum value: ACCOUNT_KIND_PROFIT = 22;
+   */
+  PROFIT = 22,
 }
 
 /**

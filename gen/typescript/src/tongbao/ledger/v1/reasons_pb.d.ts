@@ -56,6 +56,146 @@ export enum Reason {
    * @generated from enum value: REASON_ACCOUNT_NOT_FOUND = 5;
    */
   ACCOUNT_NOT_FOUND = 5,
+
+  /**
+   * An id is no UUIDv7 of the last 35 days. Metadata: `place` from 0, `id`.
+   *
+   * @generated from enum value: REASON_TRANSFER_ID_OUT_OF_RANGE = 6;
+   */
+  TRANSFER_ID_OUT_OF_RANGE = 6,
+
+  /**
+   * There is no such book. Metadata: `name` or `book_id`.
+   *
+   * @generated from enum value: REASON_BOOK_NOT_FOUND = 7;
+   */
+  BOOK_NOT_FOUND = 7,
+
+  /**
+   * Something of the business line is in another book already. Metadata: `business_code`.
+   *
+   * @generated from enum value: REASON_BUSINESS_CODE_IN_USE = 8;
+   */
+  BUSINESS_CODE_IN_USE = 8,
+
+  /**
+   * The account was closed, for good. Metadata: `account_id`.
+   *
+   * @generated from enum value: REASON_ACCOUNT_CLOSED = 9;
+   */
+  ACCOUNT_CLOSED = 9,
+
+  /**
+   * There is money on the account, or on hold. Metadata: `account_id`, `posted_minor`,
+   * `pending_in_minor`, `pending_out_minor`.
+   *
+   * @generated from enum value: REASON_ACCOUNT_NOT_EMPTY = 10;
+   */
+  ACCOUNT_NOT_EMPTY = 10,
+
+  /**
+   * Templates name the account for everybody, so it is never closed. Metadata: `account_id`,
+   * `kind`.
+   *
+   * @generated from enum value: REASON_ACCOUNT_INDISPENSABLE = 11;
+   */
+  ACCOUNT_INDISPENSABLE = 11,
+
+  /**
+   * Accounts of this kind never go below zero. Metadata: `account_id`, `kind`, `floor_minor`.
+   *
+   * @generated from enum value: REASON_FLOOR_TOO_LOW = 12;
+   */
+  FLOOR_TOO_LOW = 12,
+
+  /**
+   * The floor would be above the cap. Metadata: `account_id`, `floor_minor`, `cap_minor`.
+   *
+   * @generated from enum value: REASON_LIMITS_CROSSED = 13;
+   */
+  LIMITS_CROSSED = 13,
+
+  /**
+   * The account stands beyond the limit now; pending amounts count. Metadata: `account_id`,
+   * `limit`, `limit_minor`, `stands_minor`.
+   *
+   * @generated from enum value: REASON_LIMIT_BREACHED = 14;
+   */
+  LIMIT_BREACHED = 14,
+
+  /**
+   * The book has no accounting day there. Metadata: `book_id`, `acct_date`.
+   *
+   * @generated from enum value: REASON_DAY_NOT_FOUND = 15;
+   */
+  DAY_NOT_FOUND = 15,
+
+  /**
+   * A day is not cut back, nor further than to tomorrow. Metadata: `book_id`, `to_date`,
+   * `acct_date` (of the book), `latest`.
+   *
+   * @generated from enum value: REASON_CUT_DATE_REFUSED = 16;
+   */
+  CUT_DATE_REFUSED = 16,
+
+  /**
+   * Something may still be booked on that day. Metadata: `book_id`, `acct_date`.
+   *
+   * @generated from enum value: REASON_DAY_NOT_CUT = 17;
+   */
+  DAY_NOT_CUT = 17,
+
+  /**
+   * That day must be closed first. Metadata: `book_id`, `acct_date`.
+   *
+   * @generated from enum value: REASON_DAY_NOT_CLOSED = 18;
+   */
+  DAY_NOT_CLOSED = 18,
+
+  /**
+   * The journal of the day does not come to its balances. Metadata: `book_id`, `acct_date`,
+   * `problem`.
+   *
+   * @generated from enum value: REASON_DAY_UNBALANCED = 19;
+   */
+  DAY_UNBALANCED = 19,
+
+  /**
+   * Periods are carried into profit one behind the other. Metadata: `book_id`, `to_date`,
+   * `last` (the end of the last one).
+   *
+   * @generated from enum value: REASON_PERIOD_OUT_OF_ORDER = 20;
+   */
+  PERIOD_OUT_OF_ORDER = 20,
+
+  /**
+   * An account of the period cannot be booked on. Metadata: `book_id`, `to_date`, `template`,
+   * `refusal`.
+   *
+   * @generated from enum value: REASON_INCOME_REFUSED = 21;
+   */
+  INCOME_REFUSED = 21,
+
+  /**
+   * No closed day has such a voucher. Metadata: `external_key`.
+   *
+   * @generated from enum value: REASON_VOUCHER_NOT_FOUND = 22;
+   */
+  VOUCHER_NOT_FOUND = 22,
+
+  /**
+   * From where the voucher is, no way leads there. Metadata: `external_key`, `state`, `wanted`.
+   *
+   * @generated from enum value: REASON_PUSH_REFUSED = 23;
+   */
+  PUSH_REFUSED = 23,
+
+  /**
+   * The format cannot hold the vouchers of the day. Metadata: `format`, `problem`.
+   *
+   * @generated from enum value: REASON_VOUCHERS_UNFIT = 24;
+   */
+  VOUCHERS_UNFIT = 24,
 }
 
 /**
