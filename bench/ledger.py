@@ -52,7 +52,7 @@ SELECT (SELECT count(*) FROM transfer WHERE book_id = ANY (%(books)s)) AS posted
 class LedgerPlan:
     """What belongs to a bench beside its shape: earlier transfers, and the references."""
 
-    fill: int = 0
+    fills: Sequence[int] = (0,)  # How many transfers there are before each measurement; they rise.
     references: bool = True
 
 
@@ -71,10 +71,9 @@ async def play_ledger(
             told["machine"]["postgres"] = await server_version(admin_of(stage))
             say(f"making {shape.books} books of {shape.accounts} accounts")
             lines = [await _line(stage, place, shape) for place in range(shape.books)]
-            if plan.fill:
-                say(f"making {plan.fill} earlier transfers")
-                await _fill(_dsn(stage), lines, shape, plan.fill)
-            told |= await _measure(stage, lines, shape, say)
+            told["levels"] = [await _level(stage, lines, shape, fill, say) for fill in plan.fills]
+            told |= told["levels"][-1]
+            told["problems"] = [one for level in told["levels"] for one in level["problems"]]
             told["references"] = await _references(stage, lines[0], shape, plan, told, say)
             say("proving the books")
             told["problems"] += await _unproved(stage)
@@ -101,6 +100,18 @@ async def _line(stage: Stage, place: int, shape: LedgerShape) -> Line:
         rows = await (await ledger.execute(_OPEN, asked)).fetchall()
         await ledger.execute("ANALYZE balance")
     return Line(business_code=code, book_id=book_id, accounts=[row[0] for row in rows])
+
+
+async def _level(
+    stage: Stage, lines: Sequence[Line], shape: LedgerShape, fill: int, say: Say
+) -> dict[str, Any]:
+    """Measure once there are `fill` transfers, or more of an earlier level."""
+    there = (await _counts(stage, lines))["posted"]
+    if there < fill:
+        say(f"making {fill - there} earlier transfers")
+        await _fill(_dsn(stage), lines, shape, fill - there)
+    measured = await _measure(stage, lines, shape, say)
+    return {"earlier": max(there, fill)} | measured
 
 
 async def _fill(dsn: str, lines: Sequence[Line], shape: LedgerShape, count: int) -> None:
@@ -230,6 +241,15 @@ def ledger_text(result: dict[str, Any]) -> str:
         for name, us in result["cpu_us_per_transfer"].items()
     ]
     rows += [[name, f"{value:,}"] for name, value in result["references"].items()]
+    if len(result["levels"]) > 1:
+        rows += [
+            [
+                f"after {level['earlier']:,} transfers",
+                f"{level['transfers_per_s']:,.0f}/s, p99 {level['p99_ms']} ms,"
+                f" PostgreSQL {level['cpu_us_per_transfer']['postgres']} us a transfer",
+            ]
+            for level in result["levels"]
+        ]
     title = (
         f"{run['mode']}, {run['in_flight']} calls of {run['batch']} in flight,"
         f" {run['books']} books of {run['accounts']} accounts"

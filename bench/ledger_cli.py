@@ -18,7 +18,7 @@ from mesh.config import ConfigError, load, services
 Mode = Literal["uniform", "hot", "zipf", "linked", "twophase"]
 Flag = Annotated[bool, Parameter(negative=())]
 CALLS_EACH = 4
-BATCH_MAX, BOOKS_MAX, FILL_MAX, ACCOUNTS_MIN = 8_190, 8, 10_000_000, 2
+BATCH_MAX, BOOKS_MAX, FILL_MAX, ACCOUNTS_MIN = 8_190, 8, 100_000_000, 2
 
 
 def ledger(
@@ -30,7 +30,7 @@ def ledger(
     seconds: float = 10.0,
     warm_up: float = 2.0,
     accounts: int = 10_000,
-    fill: int = 0,
+    fill: Annotated[tuple[int, ...], Parameter(consume_multiple=True)] = (),
     no_references: Flag = False,
     save: Flag = False,
     home: Home = None,
@@ -60,7 +60,8 @@ def ledger(
     accounts
         Accounts of each book.
     fill
-        Earlier transfers to make before, by the SQL function.
+        Earlier transfers to have before, made by the SQL function. With several numbers it is
+        measured after each of them, in one installation: 1000000 5000000 20000000.
     no_references
         Leave the SQL function, COPY and pgbench out.
     save
@@ -72,7 +73,7 @@ def ledger(
     """
     calls = CALLS_EACH * books if in_flight is None else in_flight
     shape = LedgerShape(mode, batch, books, calls, accounts, seconds, warm_up)
-    plan = LedgerPlan(fill=fill, references=not no_references)
+    plan = LedgerPlan(fills=fill or (0,), references=not no_references)
     return _bench(shape, plan, home, keep=save, as_json=as_json)
 
 
@@ -88,8 +89,11 @@ def _check(shape: LedgerShape, plan: LedgerPlan) -> None:
         raise ConfigError(
             f"--seconds must be positive, --warm-up not negative, --accounts {ACCOUNTS_MIN}"
         )
-    if not 0 <= plan.fill <= FILL_MAX:
-        raise ConfigError(f"--fill: must be 0 to {FILL_MAX} (got {plan.fill})")
+    if (
+        list(plan.fills) != sorted(plan.fills)
+        or not 0 <= plan.fills[0] <= plan.fills[-1] <= FILL_MAX
+    ):
+        raise ConfigError(f"--fill: must be 0 to {FILL_MAX}, and rise (got {plan.fills})")
 
 
 def _bench(shape: LedgerShape, plan: LedgerPlan, home: Home, *, keep: bool, as_json: bool) -> int:

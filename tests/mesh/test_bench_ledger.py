@@ -20,9 +20,13 @@ def bench(home, *options):
 
 def test_a_bench_measures_beside_its_references(fresh_home):
     """Every figure is there, what was answered is in the journal, the books are proved."""
-    told = bench(fresh_home, "--batch", "200", "--fill", "20000")
+    told = bench(fresh_home, "--batch", "200", "--fill", "1000", "20000")
 
     assert told["problems"] == []
+    first, last = told["levels"]
+    assert first["earlier"] == 1000
+    assert last["earlier"] >= 20000
+    assert last["transfers_per_s"] == told["transfers_per_s"]
     assert told["errors"] == {}
     assert told["counted"]["answered"] == told["counted"]["posted"] > 0
     assert told["transfers_per_s"] > 0
@@ -66,6 +70,7 @@ def test_every_mode_holds(fresh_home, mode, options):
         ["--seconds", "0"],
         ["--accounts", "1"],
         ["--fill", "-1"],
+        ["--fill", "2000", "1000"],
     ],
 )
 def test_a_bench_that_makes_no_sense_is_refused(fresh_home, wrong):
