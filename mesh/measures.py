@@ -23,6 +23,10 @@ from mesh.numbers import Kind, first_at
 from mesh.standing import Standing, standing_of
 
 RECENT = timedelta(minutes=10)
+# A measure rests this many times as long as it took. What counts the rows of ten minutes reads
+# each row as often as it is taken meanwhile: at a thousand payments a second, and every ten
+# seconds, that was a third of the database's work.
+_REST = 100
 _LOOK_SECONDS = 1.0
 _STANDING_SECONDS = 5.0
 
@@ -36,7 +40,9 @@ class Measure:
     """A gauge: `sql` returns its `labels` by name, and `value`.
 
     With `recent`, `%(recent)s` is the least number of that kind of the last ten minutes: an
-    order number begins with its time, so recent orders are one range of the key.
+    order number begins with its time, so recent orders are one range of the key. Taken every
+    `seconds`, and more rarely where it takes long, so that it costs one percent of a processor
+    at most however many rows there are.
     """
 
     name: str
@@ -90,7 +96,10 @@ class Measures(Collector):
             await self._take_standing()
         for one in self._measures:
             if self._is_due(one.name, one.seconds):
+                began = monotonic()
                 await self._take(one)
+                rest = max(one.seconds, (monotonic() - began) * _REST)
+                self._next[one.name] = monotonic() + rest
 
     def _is_due(self, name: str, seconds: float) -> bool:
         due = monotonic() >= self._next.get(name, 0.0)
