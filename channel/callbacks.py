@@ -18,7 +18,7 @@ from channel.flow.receive_callback import receive_callback
 from mesh.batch import NotExecuted, Unknown
 from mesh.clock import real_seconds
 from mesh.context import within
-from mesh.handover import shared_listener
+from mesh.handover import shared_listener, take_no_more
 
 _PATH = re.compile(r"/callbacks/([a-z0-9-]{2,32})(?:\?.*)?")
 _SECONDS = 4  # Providers wait about five.
@@ -39,12 +39,14 @@ async def listen(desk: Desk) -> None:
 
     server = web.Server(answer, access_log=None, keepalive_timeout=_IDLE_SECONDS)
     runner = web.ServerRunner(server, shutdown_timeout=_DRAIN_SECONDS)
+    listener = shared_listener(desk.host, desk.port)
     await runner.setup()
     try:
-        await web.SockSite(runner, shared_listener(desk.host, desk.port)).start()
+        await web.SockSite(runner, listener).start()
         log.info("listening", host=desk.host, port=desk.port)
         await asyncio.Event().wait()
     finally:
+        await take_no_more(listener)
         await runner.cleanup()
 
 

@@ -12,6 +12,7 @@ to be made anew (GOAWAY), its calls being answered to their end.
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import re
@@ -26,6 +27,7 @@ from pathlib import Path
 BACKLOG = 1024
 _ATTACH_REUSEPORT_CBPF = 51  # Linux; the socket module does not name it.
 _RETURN_CONSTANT = 0x06
+_ACCEPT_TURNS = 3  # Of the loop: the task that takes a connection, the server that hears of it.
 _PID = re.compile(r".+-(\d+)\.sock")
 
 
@@ -86,6 +88,17 @@ def shared_listener(host: str, port: int) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+async def take_no_more(listener: socket.socket) -> None:
+    """Take in nothing more; return when all that was taken in is known to its server.
+
+    asyncio forgets a connection, open, whose server is closed between the two (3.11 seen): its
+    caller would wait for ever.
+    """
+    asyncio.get_running_loop().remove_reader(listener.fileno())
+    for _ in range(_ACCEPT_TURNS):
+        await asyncio.sleep(0)
 
 
 def steer(port: int) -> None:

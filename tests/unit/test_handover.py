@@ -1,12 +1,22 @@
 """Two processes on one port and one path: new callers find the newer, the older loses none."""
 
+import asyncio
 import socket
 import sys
 from contextlib import suppress
 
 import pytest
+from aiohttp import web
 
-from mesh.handover import leads_to, leave_path, own_path, prepare_path, shared_listener, take_path
+from mesh.handover import (
+    leads_to,
+    leave_path,
+    own_path,
+    prepare_path,
+    shared_listener,
+    take_no_more,
+    take_path,
+)
 
 CALLERS = 40
 only_linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux steers connections")
@@ -87,3 +97,36 @@ def listening(path):
     opened.bind(str(path))
     opened.listen()
     return opened
+
+
+async def answer(_request):
+    return web.Response(text="here")
+
+
+def read_all(caller):
+    """Return the body of the answer, if any, once the connection has ended."""
+    got = b""
+    try:
+        while more := caller.recv(4096):
+            got += more
+    except ConnectionResetError:  # It was never taken in.
+        return b""
+    return got.partition(b"\r\n\r\n")[2]
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_what_was_taken_in_at_the_last_moment_has_an_end(turns):
+    """However far the loop was with a connection: its caller reads an answer or nothing, and then
+    the end."""
+    runner = web.ServerRunner(web.Server(answer, access_log=None), shutdown_timeout=1)
+    listener = shared_listener("127.0.0.1", 0)
+    await runner.setup()
+    await web.SockSite(runner, listener).start()
+
+    with socket.create_connection(listener.getsockname(), timeout=5) as caller:
+        caller.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await take_no_more(listener)
+        await runner.cleanup()
+        assert await asyncio.to_thread(read_all, caller) in (b"", b"here")
