@@ -15,7 +15,7 @@ CODE := $(wildcard mesh trade payment channel ledger settlement risk sim demo ch
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test unit lint gen typescript docs check bench torture mutants lock baseline clean
+.PHONY: help run test unit lint gen typescript docs check bench torture nightly mutants lock baseline clean
 
 help:    ## list what make can do
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 12
@@ -81,6 +81,13 @@ SEEDS ?= 3
 torture: $(DEV)    ## kill, pause, cut off and rob an installation, heal it, check everything; SEEDS=20
 	$(BIN)/tongbao torture --seeds $(SEEDS) $(ARGS)
 
+# SEEDS and FROM on the command line: what the environment says is meant for torture.
+nightly: SEEDS = 100
+nightly: FROM = 1
+nightly: $(DEV)    ## the ledger against its oracle, raced and killed, seed by seed; SEEDS=100 FROM=1
+	LEDGER_SEEDS="$(FROM) $(SEEDS)" $(BIN)/python -m pytest -x -q -p tests.service.ledger.nightly \
+	  tests/service/ledger $(ARGS)
+
 mutants: $(DEV)    ## break the code on purpose; every patch in tests/mutants must turn a test red
 	$(BIN)/python tools/mutants.py $(ARGS)
 
@@ -101,7 +108,7 @@ clean:    ## forget everything that make made, .venv too
 $(RUN): requirements/run.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Tongbao needs Python 3.11 or newer as '$(PYTHON)'; try: make PYTHON=python3.12" >&2; exit 1; }
-	@[ -x $(BIN)/python ] || echo "making $(VENV) (about 250 MB, once) ..."
+	@[ -x $(BIN)/python ] || echo "making $(VENV) (about 500 MB, once) ..."
 	@$(PYTHON) -m venv $(VENV)
 	$(PIP) install --require-hashes -r requirements/run.txt
 	$(PIP) install --no-deps --no-build-isolation --editable .

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-_PARTITION = re.compile(r"_(\d{4}|\d{6}|default)$")
+_PARTITION = re.compile(r"_(\d{4}|\d{8}|default|late)$")
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,9 +73,9 @@ async def play_ledger(
             told["machine"]["postgres"] = await server_version(admin_of(stage))
             say(f"making {shape.books} books of {shape.accounts} accounts")
             lines = [await _line(stage, place, shape) for place in range(shape.books)]
-            told["levels"] = [await _level(stage, lines, shape, fill, say) for fill in plan.fills]
-            told |= told["levels"][-1]
-            told["problems"] = [one for level in told["levels"] for one in level["problems"]]
+            told["growth"] = [await _level(stage, lines, shape, fill, say) for fill in plan.fills]
+            told |= told["growth"][-1]
+            told["problems"] = [one for level in told["growth"] for one in level["problems"]]
             told["references"] = await _references(stage, lines[0], shape, plan, told, say)
             say("proving the books")
             told["problems"] += await _unproved(stage)
@@ -246,14 +246,14 @@ def ledger_text(result: dict[str, Any]) -> str:
         for name, us in result["cpu_us_per_transfer"].items()
     ]
     rows += [[name, f"{value:,}"] for name, value in result["references"].items()]
-    if len(result["levels"]) > 1:
+    if len(result["growth"]) > 1:
         rows += [
             [
                 f"after {level['earlier']:,} transfers",
                 f"{level['transfers_per_s']:,.0f}/s, p99 {level['p99_ms']} ms,"
                 f" PostgreSQL {level['cpu_us_per_transfer']['postgres']} us a transfer",
             ]
-            for level in result["levels"]
+            for level in result["growth"]
         ]
     title = (
         f"{run['mode']}, {run['in_flight']} calls of {run['batch']} in flight,"

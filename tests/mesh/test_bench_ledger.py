@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from bench.report import save
 from tests.mesh.test_demo import tongbao
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -18,12 +19,12 @@ def bench(home, *options):
     return json.loads(done.stdout)
 
 
-def test_a_bench_measures_beside_its_references(fresh_home):
+def test_a_bench_measures_beside_its_references(fresh_home, tmp_path):
     """Every figure is there, what was answered is in the journal, the books are proved."""
     told = bench(fresh_home, "--batch", "200", "--fill", "1000", "20000")
 
     assert told["problems"] == []
-    first, last = told["levels"]
+    first, last = told["growth"]
     assert first["earlier"] == 1000
     assert last["earlier"] >= 20000
     assert last["transfers_per_s"] == told["transfers_per_s"]
@@ -39,6 +40,8 @@ def test_a_bench_measures_beside_its_references(fresh_home):
     )
     assert told["cpu_us_per_transfer"].keys() == {"ledger", "postgres"}
     assert not (fresh_home / "bench").exists()
+    save(tmp_path / "kept", told, "as told")
+    assert json.loads((tmp_path / "kept" / "result.json").read_text()) == told
 
 
 @pytest.mark.parametrize(

@@ -87,11 +87,12 @@ def test_work_of_others_is_told_in_percent():
 
 @pytest.mark.parametrize(
     ("name", "whole"),
-    [("trade_2026", "trade"), ("transfer_202611", "transfer"), ("trade_default", "trade"),
+    [("trade_2026", "trade"), ("transfer_20261116", "transfer"),
+     ("transfer_late", "transfer"), ("trade_default", "trade"),
      ("trade_key", "trade_key"), ("webhook_attempt", "webhook_attempt")],
 )  # fmt: skip
 def test_a_partition_counts_for_its_table(name, whole):
-    """By year, by month, and the rest."""
+    """By year, by week, and the rest."""
     assert whole_table(name) == whole
 
 
