@@ -19,25 +19,29 @@ class Accounts:
 
     def __init__(self, db: Database, *, names_max: int = NAMES_MAX) -> None:
         self._db, self._names_max = db, names_max
-        self._books: dict[str, int] = {}
         self._lines: dict[str, int] = {}
         self._asking = asyncio.Lock()
         self._ids: dict[tuple[int, str], int] = {}
 
     async def book_of(self, business_code: str) -> int:
-        """Return the book a business line is kept in. Raises Refused(BOOK_UNKNOWN)."""
-        book_id = self._books.get(business_code)
+        """Return the book a business line is kept in, for who only looks at it.
+
+        Remembered only if the line stays there: it may be assigned a book later.
+        Raises Refused(BOOK_UNKNOWN).
+        """
+        book_id = self._lines.get(business_code)
         if book_id is None:
             book_id = await store.find_book(self._db, business_code)
-            if book_id is None:
-                raise refuse(reasons.REASON_BOOK_UNKNOWN, business_code=business_code)
-            self._books[business_code] = book_id
+        if book_id is None:
+            raise refuse(reasons.REASON_BOOK_UNKNOWN, business_code=business_code)
         return book_id
 
     async def line(self, business_code: str) -> int:
         """Return the book a business line is kept in, and from now on stays in.
 
-        Raises Refused(BOOK_UNKNOWN).
+        Whoever opens or books for a line asks this, before it waits for the book. The first
+        answer is written down, so that another process cannot come to another one: of one event
+        in two books neither would know the other's. Raises Refused(BOOK_UNKNOWN).
         """
         if business_code in self._lines:
             return self._lines[business_code]

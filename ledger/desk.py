@@ -10,7 +10,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from ledger.accounts import Accounts
-from ledger.checkpoints import Notary, folder_of
+from ledger.checkpoints import Notary
+from ledger.checkpoints import folder_of as checkpoints_of
+from ledger.history.files import folder_of as history_of
+from ledger.history.read import History
 from mesh.clock import Clock
 from mesh.db import Database
 from mesh.serve import Runtime
@@ -23,6 +26,8 @@ class Desk:
     db: Database
     clock: Clock
     accounts: Accounts
+    history: History
+    keep_entry_days: int = 90
     notary: Notary | None = None  # A running service has one.
 
 
@@ -37,5 +42,7 @@ async def opened(runtime: Runtime) -> AsyncIterator[Desk]:
         db=runtime.db,
         clock=runtime.clock,
         accounts=Accounts(runtime.db),
-        notary=Notary(folder=folder_of(settings.home), key=key),
+        history=History(history_of(settings.home)),
+        keep_entry_days=settings.keep_entry_days,
+        notary=Notary(folder=checkpoints_of(settings.home), key=key),
     )

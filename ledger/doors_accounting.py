@@ -15,10 +15,12 @@ from ledger.flow.get_day_trial_balance import Sides, get_day_trial_balance
 from ledger.flow.get_income_statement import get_income_statement
 from ledger.flow.list_day_vouchers import DayVoucher, list_day_vouchers
 from ledger.flow.list_days import list_days
+from ledger.flow.list_history_days import list_history_days
 from ledger.flow.list_subjects import list_subjects
 from ledger.flow.list_suspense import list_suspense
 from ledger.model import AccountKind
 from ledger.store.day import Day
+from ledger.store.history import HistoryDay
 from ledger.store.suspense import Item, ItemsWanted, ItemTotal
 from ledger.wire import day_of
 from mesh.clock import to_timestamp
@@ -84,6 +86,17 @@ class AccountingService(pb_grpc.AccountingServiceServicer):
         """Returns the days of a book; see the contract."""
         days, token = await list_days(self._desk, book_id=_book(request), page=Page.of(request))
         return pb.ListDaysResponse(days=[_day(day) for day in days], next_page_token=token)
+
+    async def ListHistoryDays(  # noqa: N802
+        self, request: pb.ListHistoryDaysRequest, context: Context
+    ) -> pb.ListHistoryDaysResponse:
+        """Returns the days of a book that are in files; see the contract."""
+        days, token = await list_history_days(
+            self._desk, book_id=_book(request), page=Page.of(request)
+        )
+        return pb.ListHistoryDaysResponse(
+            days=[_history_day(day) for day in days], next_page_token=token
+        )
 
     async def GetDayTrialBalance(  # noqa: N802
         self, request: pb.GetDayTrialBalanceRequest, context: Context
@@ -207,6 +220,7 @@ def _book(
     request: pb.CutDayRequest
     | pb.CloseDayRequest
     | pb.ListDaysRequest
+    | pb.ListHistoryDaysRequest
     | pb.GetDayTrialBalanceRequest
     | pb.GetBalanceSheetRequest
     | pb.GetIncomeStatementRequest
@@ -242,6 +256,21 @@ def _day(day: Day) -> pb.BookDay:
     if day.close_time is not None:
         message.close_time.CopyFrom(to_timestamp(day.close_time))
     return message
+
+
+def _history_day(day: HistoryDay) -> pb.HistoryDay:
+    return pb.HistoryDay(
+        book_id=day.book_id,
+        acct_date=day.acct_date.isoformat(),
+        first_block=day.first_block,
+        last_block=day.last_block,
+        transfers=day.transfers,
+        vouchers=day.vouchers,
+        size_bytes=day.transfer_bytes + day.voucher_bytes,
+        transfer_sha256=bytes.fromhex(day.transfer_sha256),
+        voucher_sha256=bytes.fromhex(day.voucher_sha256),
+        write_time=to_timestamp(day.write_time),
+    )
 
 
 def _sides(sides: Sides) -> pb.Sides:

@@ -7,9 +7,9 @@ from ledger.flow.assign_book import assign_book
 from ledger.flow.create_book import create_book
 from ledger.flow.lookup_transfers import lookup_transfers
 from ledger.flow.post_transfers import post_transfers
-from ledger.store.transfer import FREE
+from ledger.history.read import PLACES
+from ledger.store.transfer import FREE, Known
 from mesh.clock import to_timestamp
-from mesh.db import Row
 from mesh.door import Context
 from tongbao.ledger.v1 import transfer_service_pb2 as pb
 from tongbao.ledger.v1 import transfer_service_pb2_grpc as pb_grpc
@@ -60,26 +60,29 @@ class BookOpsService(pb_grpc.BookOpsServiceServicer):
         return pb.AssignBookResponse(book_id=book_id)
 
 
-def _to_result(row: Row) -> pb.LookupResult:
-    if row.id is None:
-        return pb.LookupResult(failure=row.result)
+def _to_result(known: Known) -> pb.LookupResult:
+    if known.entry is None:
+        return pb.LookupResult(failure=known.failure)
+    entry = known.entry
+    assert known.acct_date is not None, "it has a block"
+    assert known.create_time is not None, "it has a block"
     return pb.LookupResult(
         transfer=pb.PostedTransfer(
             transfer=pb.Transfer(
-                id=row.id.bytes,
-                debit_account_id=row.debit_id,
-                credit_account_id=row.credit_id,
-                amount_minor=row.amount,
-                code=row.code,
-                flags=row.flags & ~FREE,
-                ref=row.ref.bytes if row.ref else b"",
-                txn=row.txn.bytes if row.txn else b"",
+                id=entry.id.bytes,
+                debit_account_id=entry.debit_id,
+                credit_account_id=entry.credit_id,
+                amount_minor=entry.amount,
+                code=entry.code,
+                flags=entry.flags & ~FREE,
+                ref=entry.ref.bytes if entry.ref else b"",
+                txn=entry.txn.bytes if entry.txn else b"",
             ),
-            block_no=row.block_no,
-            place=row.place,
-            acct_date=row.acct_date.isoformat(),
-            debit_balance_minor=row.debit_after,
-            credit_balance_minor=row.credit_after,
-            create_time=to_timestamp(row.create_time),
+            block_no=entry.block_no,
+            place=entry.seq % PLACES,
+            acct_date=known.acct_date.isoformat(),
+            debit_balance_minor=entry.debit_after,
+            credit_balance_minor=entry.credit_after,
+            create_time=to_timestamp(known.create_time),
         )
     )

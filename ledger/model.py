@@ -16,6 +16,8 @@ refuse = partial(Refused, "ledger.tongbao", reasons.Reason)
 
 # The refusal of a number that stands for other content: booked already, with other facts.
 DIFFERS = "EXISTS_WITH_DIFFERENT_FIELDS"
+# The refusal of a number whose time is before all that the database still has.
+TOO_OLD = "ID_TOO_OLD"
 
 # Owner of the clearing account through which wallets pay; it returns to zero.
 BALANCE = "balance"

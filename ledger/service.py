@@ -21,7 +21,15 @@ from ledger.flow.prove_book import prove_book
 from ledger.model import Finding
 from ledger.store.measures import MEASURES
 from ledger.wire import account_from_proto, posting_from_proto, result_to_proto
-from ledger.workers import EVENTS, keep_checkpoints, keep_days, keep_partitions, let_holds_go
+from ledger.workers import (
+    EVENTS,
+    keep_checkpoints,
+    keep_days,
+    keep_old_days,
+    keep_partitions,
+    keep_suspense,
+    let_holds_go,
+)
 from mesh.door import Context
 from mesh.items import each
 from mesh.serve import Door, Service
@@ -217,5 +225,12 @@ SERVICE = Service(
     ],
     events=EVENTS,
     measures=MEASURES,
-    tasks=[keep_partitions, let_holds_go, keep_days, keep_checkpoints],
+    tasks=[
+        keep_partitions,
+        let_holds_go,
+        keep_days,
+        keep_old_days,
+        keep_suspense,
+        keep_checkpoints,
+    ],
 )

@@ -16,16 +16,22 @@ from ledger.flow.book_refund_failed import book_refund_failed
 from ledger.flow.book_refund_review import book_refund_review
 from ledger.flow.book_refund_succeeded import book_refund_succeeded
 from ledger.flow.book_review import book_review
+from ledger.flow.drop_partitions import drop_partitions
 from ledger.flow.expire_holds import expire_holds
 from ledger.flow.keep_checkpoint import keep_checkpoint
+from ledger.flow.keep_history import keep_history
+from ledger.flow.read_suspense import read_suspense
 from ledger.flow.turn_days import Turned, turn_days
-from ledger.store import partition
+from ledger.history.files import HistoryError
+from ledger.history.write import NotWritten
+from ledger.store import partition, proof
 from ledger.store.transfer import TRANSFERS_MAX
 from mesh.batch import NotExecuted, Rejected, Undone, Unknown
 from mesh.duty import unbroken
 from mesh.embedded.places import StartError
 from mesh.errors import Refused
 from mesh.inbox import Handler
+from mesh.telemetry import BOOK_TAMPERED
 from tongbao.payment.v1 import events_pb2 as payment
 
 # An event's effect is keyed by the ids that follow from its number and template. Versions are
@@ -48,6 +54,8 @@ PARTITION_SECONDS = 600
 EXPIRY_SECONDS = 0.5
 DAY_SECONDS = 2.0
 DAY_STUCK_SECONDS = 60.0  # After a day that did not close: it is said again, not all the time.
+HISTORY_SECONDS = 300.0
+SUSPENSE_SECONDS = 5.0
 CHECKPOINT_SECONDS = 5.0
 CHECKPOINT_STUCK_SECONDS = 60.0
 
@@ -55,7 +63,7 @@ log = structlog.get_logger()
 
 
 async def keep_partitions(desk: Desk) -> None:
-    """Make the partitions of the months to come, until cancelled; tell what lies in none."""
+    """Make the partitions of the weeks to come, until cancelled; tell what lies in none."""
     while True:
         try:
             if stray := await partition.find_stray(desk.db):
@@ -92,15 +100,51 @@ async def keep_days(desk: Desk) -> None:
         await asyncio.sleep(DAY_STUCK_SECONDS if stuck else DAY_SECONDS)
 
 
+async def keep_old_days(desk: Desk) -> None:
+    """Write days that are old enough to files, and drop partitions, until cancelled."""
+    while True:
+        try:
+            while day := await keep_history(desk):
+                log.info(
+                    "day_written",
+                    book_id=day.book_id,
+                    acct_date=day.acct_date.isoformat(),
+                    transfers=day.transfers,
+                    vouchers=day.vouchers,
+                    bytes=day.bytes,
+                )
+            while monday := await drop_partitions(desk):
+                log.info("partition_dropped", week=monday.isoformat())
+        except (NotExecuted, Undone, Unknown, Rejected) as error:
+            log.warning("history_waits", problem=str(error))
+        except (HistoryError, NotWritten, OSError, StartError) as error:
+            log.error("history_not_kept", problem=str(error))
+        await asyncio.sleep(HISTORY_SECONDS)
+
+
+async def keep_suspense(desk: Desk) -> None:
+    """Read what is parked in doubt, until cancelled, so that little is left for who looks."""
+    while True:
+        try:
+            for book_id in await proof.books(desk.db):
+                await read_suspense(desk, book_id)
+        except (NotExecuted, Undone, Unknown, Rejected) as error:
+            log.error("suspense_not_read", problem=str(error))
+        await asyncio.sleep(SUSPENSE_SECONDS)
+
+
 async def keep_checkpoints(desk: Desk) -> None:
     """Write down how far books are, until cancelled; tell of a book that was cut or rewritten."""
     while True:
         stuck = False
         try:
-            for one in await keep_checkpoint(desk):
-                if one.problem:
+            problems = {one.book_id: one.problem for one in await keep_checkpoint(desk)}
+            for book_id in await proof.books(desk.db):
+                problem = problems.get(book_id, "")
+                BOOK_TAMPERED.labels(str(book_id)).set(bool(problem))
+                if problem:
                     stuck = True
-                    log.error("book_tampered", book_id=one.book_id, problem=one.problem)
+                    log.error("book_tampered", book_id=book_id, problem=problem)
         except (NotExecuted, Undone, Unknown, Rejected, OSError, StartError) as error:
             stuck = True
             log.error("checkpoints_not_kept", problem=str(error))

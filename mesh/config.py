@@ -171,6 +171,10 @@ class Settings(BaseSettings):
     keep_callback_days: Annotated[int, Field(ge=1)] = 180
     """How long what providers said is kept as they said it, in business time."""
 
+    keep_entry_days: Annotated[int, Field(ge=36)] = 90
+    """How long entries of a closed accounting day stay in the database, in business time; from
+    then on they are in files. Longer than an id of a transfer may be old (35 days)."""
+
     timezone: str = "Asia/Shanghai"
     """Whose midnight ends a business day."""
 

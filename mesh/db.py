@@ -39,7 +39,7 @@ _REJECTED = {"22", "23", "P0"}  # Bad data, broken constraint, RAISE of a trigge
 _NOT_EXECUTED = {"55P03", "57014", "53300", "57P03"}
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 _POOL_WAIT_SECONDS = 5.0
-_CHANGES = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM|post_chains|forbid_chains)\b(?! OF)")
+_CHANGES = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM|(post(_late)?|forbid)_chains?)\b(?! OF)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

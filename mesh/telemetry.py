@@ -56,6 +56,11 @@ DEAD_LETTERS = Counter(
 CASES_OVERDUE = Gauge(
     "tongbao_cases_overdue", "Cases that nobody has resolved by their deadline.", ["kind"]
 )
+BOOK_TAMPERED = Gauge(
+    "tongbao_ledger_book_tampered",
+    "1 for a book that is not where its last checkpoint was, else 0.",
+    ["book"],
+)
 STREAM_LOSSES = Counter(
     "tongbao_stream_losses_total", "Times the relay found acknowledged messages gone."
 )

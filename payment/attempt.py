@@ -94,6 +94,14 @@ class Attempt:
             return Event.REFUSED  # It moved and went back, and nobody was told that it moved.
         return SAYS.get(self.state)
 
+    def was_heard(self, order: Payment | Refund) -> bool:
+        """Return whether `order` is where it is by this word, or by one that came after it.
+
+        The last word of an attempt is REVIEW: channel says nothing more of it, a person decides.
+        """
+        is_old = order.attempt_state in (self.state, AttemptState.REVIEW)
+        return is_old and self.attempt_no == order.attempt_no
+
     @property
     def is_second(self) -> bool:
         """Whether it says that money moved a second time under its own number."""

@@ -59,8 +59,10 @@ def next_look(tries: int, *, now: datetime) -> datetime:
 class Payment:
     """One row of `payment`. Amounts are in minor units of `currency_code`.
 
-    `attempt_no` is the attempt whose word brought it where it is. `tries` is how often
-    somebody looked at it again; `due_time` is when somebody will, None when it is decided.
+    `attempt_no` is the attempt whose word brought it where it is, `attempt_state` that word.
+    `from_suspense`: a person accepted its money, which stood in suspense until then. `tries` is
+    how often somebody looked at it again; `due_time` is when somebody will, None when it is
+    decided.
     """
 
     payment_no: str
@@ -83,9 +85,11 @@ class Payment:
     version: int = 1
     channel_code: str = ""
     attempt_no: str = ""
+    attempt_state: str = ""
     reported_minor: int = 0
     reported_currency_code: str = ""
     review_kind: str = ""
+    from_suspense: bool = False
     failure_reason: str = ""
     qr_code: str = ""
     due_time: datetime | None
@@ -111,12 +115,15 @@ class Payment:
     ) -> tuple[Payment, CaseKind | None]:
         """Return it as it is after `attempt`, itself if nothing changes, and the case to open.
 
-        What comes twice or in another order leads to the same place, or to a case. It is
-        `beaten` when another payment of its trade has won: then its success is a second one.
+        What comes twice or in another order leads to the same place, or to a case; what a person
+        has judged is not judged again. It is `beaten` when another payment of its trade has won:
+        then its success is a second one.
         """
         assert self.state is not PaymentState.CREATED, f"{self.payment_no} was never submitted"
         if attempt.repeats(self):
             return self, CaseKind.DUPLICATE_SUCCESS
+        if attempt.was_heard(self):
+            return self, None
         event = attempt.says(self)
         if event is None:
             return self._waiting(attempt, now=now), None
@@ -132,6 +139,7 @@ class Payment:
             qr_code="",
             channel_code=attempt.channel_code,
             attempt_no=attempt.attempt_no,
+            attempt_state=attempt.state.value,
         )
         if after.state is not PaymentState.REVIEW:
             return after, None
@@ -147,8 +155,13 @@ class Payment:
 
     def resolved(self, event: Event, *, now: datetime) -> Payment:
         """Return it as it is after a person has said ACCEPT or GIVE_BACK. Raises Illegal."""
-        reason = self.failure_reason if event is Event.GIVE_BACK else ""
-        return self.moved(event, now=now, failure_reason=reason)
+        if event is Event.GIVE_BACK:
+            return self.moved(event, now=now)
+        # What a channel took back by mistake is where it was before, wherever that was.
+        parked = self.review_kind != CaseKind.CHANNEL_REVERSED
+        return self.moved(
+            event, now=now, failure_reason="", from_suspense=self.from_suspense or parked
+        )
 
     def _waiting(self, attempt: Attempt, *, now: datetime) -> Payment:
         """Return it with what the payer has to see, if that is news."""
@@ -209,7 +222,7 @@ class RefundOrder:
 class Refund:
     """One row of `refund`. Amounts are in minor units of `currency_code`.
 
-    `attempt_no`, `tries` and `due_time` as those of a payment.
+    `attempt_no`, `attempt_state`, `tries` and `due_time` as those of a payment.
     """
 
     refund_no: str
@@ -226,6 +239,7 @@ class Refund:
     version: int = 1
     channel_code: str = ""
     attempt_no: str = ""
+    attempt_state: str = ""
     reported_minor: int = 0
     review_kind: str = ""
     failure_reason: str = ""
@@ -248,13 +262,14 @@ class Refund:
         if attempt.repeats(self):
             return self, CaseKind.DUPLICATE_SUCCESS
         event = attempt.says(self)
-        if event is None or not REFUND.allows(self.state, event):
+        if attempt.was_heard(self) or event is None or not REFUND.allows(self.state, event):
             return self, None
         after = self.moved(
             event,
             now=now,
             channel_code=attempt.channel_code or self.channel_code,
             attempt_no=attempt.attempt_no,
+            attempt_state=attempt.state.value,
             failure_reason=attempt.failure_reason,
         )
         if after.state is not RefundState.REVIEW:

@@ -136,6 +136,7 @@ def payment_to_proto(payment: Payment) -> payment_pb2.Payment:
         attempt_no=payment.attempt_no,
         reported_currency_code=payment.reported_currency_code,
         review_kind=payment.review_kind,
+        from_suspense=payment.from_suspense,
         create_time=to_timestamp(payment.create_time),
         update_time=to_timestamp(payment.update_time),
     )

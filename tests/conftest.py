@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from mesh.config import services
+from mesh.config import load, services
 from mesh.embedded import Nats, Postgres, prepare_database
 from mesh.migrate import migrate
 
@@ -45,8 +45,8 @@ def fresh_home() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 async def postgres(home: Path) -> AsyncIterator[Postgres]:
-    """A running server with a role for every service."""
-    server = Postgres(home, options=_SMALL)
+    """A running server with a role for every service; TONGBAO_POSTGRES_MAJOR says which."""
+    server = Postgres(home, major=load(home=home).postgres_major, options=_SMALL)
     async with server:
         await prepare_database(
             server.admin_dsn, services(), secrets=home / "secrets", exclusive=True

@@ -65,6 +65,8 @@ DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
                   "{{state}}"),
             Panel("Imbalance of the books", "max by (currency) (tongbao_ledger_imbalance_minor)",
                   "{{currency}}", "short", "stat"),
+            Panel("Books that were tampered with", "max by (book) (tongbao_ledger_book_tampered)",
+                  "book {{book}}", "short", "stat"),
             Panel("Cases past their deadline", "max by (kind) (tongbao_cases_overdue)",
                   "{{kind}}", "short", "stat"),
             Panel("Webhooks not delivered", "max by (tried) (tongbao_webhooks_pending)",

@@ -204,8 +204,10 @@ def _templates() -> Iterator[str]:
             "What is booked when: a business event names its template, brings its amounts and\n"
             "what else the template needs, and becomes the legs below; legs of zero are left out.\n"
             "The code of a leg, in the journal, is the template's code and the leg's place.\n"
-            "A template marked + opens the accounts that it misses. N and R are the numbers of\n"
-            "the design's normal postings and resolutions."
+            "A template marked + opens the accounts that it misses. One with *else* is booked by\n"
+            "that template when an account of a customer refuses it: blocked, full, closed;\n"
+            "of the others the refusal is the answer. N and R are the numbers of the design's\n"
+            "normal postings and resolutions."
         ),
     )
     for service in SERVICES:
@@ -218,7 +220,8 @@ def _templates() -> Iterator[str]:
             for name, template in sorted(templates.items(), key=lambda item: item[1].code):
                 needs = ", ".join(f"`{fact}`" for fact in template.facts())
                 opens = " +" if template.opens else ""
-                head = f"{template.code} | `{name}`{opens} | {template.about} | {needs}"
+                other = f"; *else* `{template.otherwise}`" if template.otherwise else ""
+                head = f"{template.code} | `{name}`{opens} | {template.about}{other} | {needs}"
                 for leg in template.legs:
                     sides = f"{leg.debit.about} | {leg.credit.about}"
                     yield f"| {head} | {sides} | {leg.amount.about} |"

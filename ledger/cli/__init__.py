@@ -23,6 +23,7 @@ VERBS = (
     "cut",
     "days",
     "export",
+    "history",
     "holds",
     "income",
     "limits",

@@ -35,7 +35,10 @@ _NEXT = {
     "ACCOUNT_CLOSED": "Nothing: it was closed for good; `tongbao ledger account` says by whom",
     "ACCOUNT_NOT_EMPTY": "Pay out what is on it, and wait for its holds, which "
     "`tongbao ledger holds` lists; then close it",
-    "ACCOUNT_INDISPENSABLE": "Block it instead: `tongbao ledger block`",
+    "ACCOUNT_INDISPENSABLE": "Only wallets and what merchants have (pending, available, reserve) "
+    "can be blocked, limited or closed: everybody's money passes the other kinds, and a payout in "
+    "transit must arrive. Block the customer's own accounts, which `tongbao ledger accounts` lists "
+    "with --merchant or --wallet",
     "FLOOR_TOO_LOW": "Set a floor of 0 or more",
     "LIMITS_CROSSED": "Set both limits, the floor at or below the cap",
     "BOOK_NOT_FOUND": "Leave --book out for the first book",

@@ -101,7 +101,10 @@ def _compared(
 
 
 def _prove(verdict: _Verdict, *, home: Path | None, as_name: str) -> None:
-    """Add what the ledger proves, and tell how far it is."""
+    """Add what the ledger proves, and tell how far it is.
+
+    What was found stays when the call breaks off, such as when its token is over.
+    """
     settings = load(home=home)
     method = find_method("ledger.v1.LedgerOpsService/ProveBlocks")
     began = monotonic()
@@ -121,7 +124,12 @@ def _prove(verdict: _Verdict, *, home: Path | None, as_name: str) -> None:
     except grpc.RpcError as error:
         told = describe(error)
         why = str(told["reason"] or told["code"])
-        raise StartError(str(told["error"]), why=why, next_step=str(told["next"])) from None
+        if not verdict.books:
+            raise StartError(str(told["error"]), why=why, next_step=str(told["next"])) from None
+        book_id, proved = list(verdict.books.items())[-1]
+        place = f"book {book_id} from block {proved + 1}"
+        detail = f"{told['error']} ({why}): from there on, and what is on accounts, is not proved"
+        verdict.findings.append(Finding(check="UNFINISHED", place=place, detail=detail))
     finally:
         sys.stderr.write("\n")
 

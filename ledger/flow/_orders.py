@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ledger.desk import Desk
-from ledger.flow.post import Refusal, post
+from ledger.flow._refusals import Refusal, tell
+from ledger.flow.post import post
 from ledger.model import DIFFERS, Outcome, Posting
+from ledger.postings import TEMPLATES
 from tongbao.common.v1 import kinds_pb2
 from tongbao.payment.v1 import payment_pb2
 
@@ -14,6 +16,10 @@ COLLECTS = {kinds_pb2.TRADE_TYPE_COLLECT: "COLLECT", kinds_pb2.TRADE_TYPE_RECHAR
 _COLLECTED = {
     kinds_pb2.TRADE_TYPE_COLLECT: "COLLECTED",
     kinds_pb2.TRADE_TYPE_RECHARGE: "RECHARGED",
+}
+_ACCEPTED = {
+    kinds_pb2.TRADE_TYPE_COLLECT: "SUSPENSE_COLLECTED",
+    kinds_pb2.TRADE_TYPE_RECHARGE: "SUSPENSE_RECHARGED",
 }
 REVERSED = "CHANNEL_REVERSED"
 DUPLICATE = "DUPLICATE_SUCCESS"
@@ -35,6 +41,15 @@ def of_payment(payment: payment_pb2.Payment, template: str) -> Posting:
         merchant_id=payment.merchant_id,
         user_no=payment.user_no,
     )
+
+
+def suspended(payment: payment_pb2.Payment, template: str) -> Posting:
+    """Return a success that `collect` left in suspense, to be booked by `template`.
+
+    Its cost is booked with it, unless a person had accepted it out of there.
+    """
+    posting = of_payment(payment, template)
+    return replace(posting, cost_minor=0) if payment.from_suspense else posting
 
 
 def of_refund(refund: payment_pb2.Refund, template: str, *, moved: bool = False) -> Posting:
@@ -85,33 +100,48 @@ def parked(payment: payment_pb2.Payment, template: str) -> Posting:
 async def book(desk: Desk, posting: Posting) -> None:
     """Book what nothing can refuse, once: no account below it has a floor or can be blocked.
 
-    A customer's account can: who may be refused for that is `tried`.
+    A customer's account can: what may be refused for that is `settled`.
+    """
+    await _must(desk, posting)
+
+
+async def settled(desk: Desk, posting: Posting, *, tells: bool = True) -> bool:
+    """Book what a customer's account may refuse, once; return whether that account has it.
+
+    If not, the money is booked by the template that is named for that, or it stays where it
+    stands, if none is; PostingRefused calls a person, unless it does not have to.
     """
     [result] = await post(desk, [posting])
-    assert result.outcome is not Outcome.REFUSED, f"{posting.source_no}: {result.refusal}"
-
-
-async def tried(desk: Desk, posting: Posting) -> bool:
-    """Book it, once; return whether it is booked. A refusal stays one."""
-    [result] = await post(desk, [posting])
+    if result.outcome is not Outcome.REFUSED:
+        return True
+    # Booked, but not as this event says: by another template it would be booked twice.
     assert result.refusal != DIFFERS, f"{posting.source_no} was booked with other facts"
-    return result.outcome is not Outcome.REFUSED
+    refusal = Refusal(posting=posting, reason=result.refusal)
+    if template := TEMPLATES[posting.template].otherwise:
+        instead = replace(posting, template=template)
+        await _must(desk, instead, instead_of=refusal if tells else None)
+    elif tells:
+        await tell(desk, refusal)
+    return False
 
 
 async def collect(desk: Desk, payment: payment_pb2.Payment) -> bool:
     """Book a success, once; return whether its own accounts have the money.
 
-    When they refuse it, it came in all the same: it is booked to suspense under another
-    template, and PostingRefused calls a person.
+    When they refuse it, it came in all the same: it is booked to suspense, and PostingRefused
+    calls a person. One that a person accepted stood in suspense before, and stays there then.
     """
-    posting = of_payment(payment, _COLLECTED[payment.trade_type])
-    [result] = await post(desk, [posting])
-    if result.outcome is not Outcome.REFUSED:
-        return True
-    # Booked, but not as this event says: in suspense it would be booked twice.
-    assert result.refusal != DIFFERS, f"{payment.payment_no} was booked with other facts"
-    suspended = replace(posting, template="COLLECT_SUSPENDED")
-    refusal = Refusal(posting=posting, reason=result.refusal)
-    [result] = await post(desk, [suspended], instead_of=refusal)
-    assert result.outcome is not Outcome.REFUSED, f"{payment.payment_no}: {result.refusal}"
-    return False
+    if not payment.from_suspense:
+        return await settled(desk, of_payment(payment, _COLLECTED[payment.trade_type]))
+    # It is accepted only when what moved is what was asked.
+    asked = payment_pb2.Payment()
+    asked.CopyFrom(payment)
+    asked.ClearField("reported_minor")
+    asked.ClearField("reported_currency_code")
+    await book(desk, parked(asked, "MISMATCH_SUSPENDED"))
+    return await settled(desk, of_payment(payment, _ACCEPTED[payment.trade_type]))
+
+
+async def _must(desk: Desk, posting: Posting, *, instead_of: Refusal | None = None) -> None:
+    [result] = await post(desk, [posting], instead_of=instead_of)
+    assert result.outcome is not Outcome.REFUSED, f"{posting.source_no}: {result.refusal}"

@@ -1,16 +1,25 @@
-"""Proving a book part by part: what is computed anew, and what it is compared with."""
+"""Proving a book part by part: what is computed anew, and what it is compared with.
+
+First its blocks, in runs, up to the head. Then what the book says beside them, page by page: a
+page is of a moment, and so we go on with the blocks up to its head before we compare. Posting goes
+on all the while; the blocks between two pages are few.
+"""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass
 
 from ledger.desk import Desk
+from ledger.flow._proof_files import Files
+from ledger.flow._replay import Replay
 from ledger.model import Finding
 from ledger.store import proof
 
+_PAGE_ROWS = 5_000
+_FILED_SLICES = 4  # To find vouchers in the file of a day, all of it is looked through.
 _GENESIS = bytes(32)
+_FIRST_ID = "00000000-0000-0000-0000-000000000000"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,173 +34,161 @@ class Part:
     findings: list[Finding]
 
 
-@dataclass(slots=True)
-class _Held:
-    """What the journal says of a hold that is open."""
+async def parts(desk: Desk, book_id: int, *, slice_entries: int) -> AsyncIterator[Part]:
+    """Yield the proof of one book, in runs of blocks that hold about `slice_entries` entries, a
+    block at least, and pages of what they are compared with; in the end it is as of the last part.
 
-    debit_id: int
-    credit_id: int
-    remaining: int
-
-
-@dataclass(slots=True)
-class _Replay:
-    """What the entries come to, as far as they were read."""
-
-    moved: dict[int, tuple[int, int]] = field(default_factory=dict)
-    held: dict[uuid.UUID, _Held] = field(default_factory=dict)
-    reversed: dict[uuid.UUID, int] = field(default_factory=dict)
-
-    def take(self, part: proof.Slice) -> None:
-        """Add what a run of blocks comes to. Runs are taken in their order."""
-        for row in part.turnover:
-            debit, credit = self.moved.get(row.account_id, (0, 0))
-            self.moved[row.account_id] = debit + row.debit, credit + row.credit
-        for row in part.holds:
-            if row.amount is not None:
-                self.held[row.id] = _Held(row.debit_id, row.credit_id, row.amount)
-            one = self.held.get(row.id)
-            if one is None:
-                continue  # A hold that never was: the hashes tell of it.
-            one.remaining -= row.taken
-            if row.ended or one.remaining == 0:
-                del self.held[row.id]
-        for row in part.reversals:
-            self.reversed[row.id] = self.reversed.get(row.id, 0) + row.amount
-
-
-async def parts(desk: Desk, book_id: int, *, slice_blocks: int) -> AsyncIterator[Part]:
-    """Yield the proof of one book as of now, in runs of `slice_blocks` blocks, then the rest.
-
-    First what is wrong in the blocks themselves; in the last part what the book, its balances,
-    holds and reversals do not agree with.
+    When entries are in files that cannot be read, nothing is compared with them: it would accuse
+    balances of what the files lack.
     """
+    replay = Replay(book_id=book_id, highest_id=await proof.highest_account(desk.db))
+    walk = _Walk(desk, book_id, replay, slice_entries)
     head = await proof.head(desk.db, book_id)
-    replay = _Replay()
-    last_hash: bytes | None = _GENESIS
-    for first in range(1, head.block_no + 1, slice_blocks):
-        last = min(first + slice_blocks - 1, head.block_no)
-        part = await proof.slice_of(desk.db, book_id, first=first, last=last)
-        replay.take(part)
-        last_hash = part.last_hash
-        yield Part(
-            book_id=book_id,
-            head_block=head.block_no,
-            next_block=last + 1,
-            entries=part.entries,
-            findings=list(_broken(part, book_id)),
-        )
+    async for part in walk.to(head.block_no):
+        yield part
+    if not walk.files.lost:
+        async for part in _accounts(walk):
+            yield part
+        async for part in _holds(walk):
+            yield part
+        async for part in _reversals(walk):
+            yield part
+        head = await proof.head(desk.db, book_id)
+        async for part in walk.to(head.block_no):
+            yield part
     findings = []
-    if last_hash != head.hash:
+    if walk.last_hash != head.hash:
         place = f"block {head.block_no} of book {book_id}"
         detail = "the book remembers another hash for its head"
         findings.append(Finding(check="HASH_CHAIN", place=place, detail=detail))
-    findings += _replayed(head, replay.moved)
-    findings += _balanced(head, book_id)
-    findings += _pending(head, replay.held)
-    findings += _held(head, replay.held, book_id)
-    findings += _taken_back(head, replay.reversed, book_id)
-    yield Part(
-        book_id=book_id,
-        head_block=head.block_no,
-        next_block=head.block_no + 1,
-        accounts=len(head.accounts),
-        findings=findings,
-    )
+    yield walk.part(findings)
 
 
-def _broken(part: proof.Slice, book_id: int) -> Iterator[Finding]:
-    for row in part.broken_blocks:
-        detail = f"{row.found} entries do not give the hash that seals {row.sealed}"
-        if row.hash is None:
-            detail = f"the block is missing; it has {row.found} entries"
-        place = f"block {row.block_no} of book {book_id}"
-        yield Finding(check="HASH_CHAIN", place=place, detail=detail)
-    for row in part.broken_vouchers:
-        place = f"voucher {row.txn} of book {book_id}"
-        detail = f"it says {row.sealed} entries, there are {row.found}"
-        yield Finding(check="VOUCHER", place=place, detail=detail)
+class _Walk:
+    """Reads the blocks of a book, one run behind the other."""
 
+    def __init__(self, desk: Desk, book_id: int, replay: Replay, slice_entries: int) -> None:
+        self.desk, self.book_id, self.replay = desk, book_id, replay
+        self._slice_entries = slice_entries
+        self.files = Files(desk, book_id)
+        self.last_hash: bytes | None = _GENESIS
+        self._at = 0  # The last block that was read.
+        self._is_filed = False  # As that was.
+        self._head = 0
 
-def _replayed(head: proof.Head, moved: dict[int, tuple[int, int]]) -> Iterator[Finding]:
-    """Compare balances with the journal. Both are of the same head."""
-    for row in head.accounts:
-        debit, credit = moved.pop(row.account_id, (0, 0))
-        if (row.debit, row.credit) != (debit, credit):
-            yield Finding(
-                check="REPLAY",
-                place=f"account {row.name}",
-                detail=f"debit {row.debit} credit {row.credit} on the account,"
-                f" {debit} and {credit} by its entries",
+    async def to(self, head_block: int) -> AsyncIterator[Part]:
+        """Read up to a head, and yield what is wrong in the blocks themselves."""
+        self._head = max(self._head, head_block)
+        while self._at < self._head:
+            run = await proof.run_from(
+                self.desk.db,
+                self.book_id,
+                first=self._at + 1,
+                upto=self._head,
+                entries=self._slice_entries * (_FILED_SLICES if self._is_filed else 1),
             )
-    for account_id, (debit, credit) in moved.items():
-        yield Finding(
-            check="REPLAY",
-            place=f"account {account_id}",
-            detail=f"there is no balance, its entries come to debit {debit} credit {credit}",
+            self._is_filed = run.is_filed
+            findings: list[Finding] = []
+            filed = None
+            if run.is_filed:
+                filed, findings = await self.files.read(run)
+                if filed is None:
+                    await self._skip(run)
+                    yield self.part(findings)
+                    continue
+            part = await proof.slice_of(
+                self.desk.db, self.book_id, first=run.first, last=run.last, filed=filed
+            )
+            if part is None:
+                continue  # It went into files just now.
+            await self._take(part, run)
+            yield self.part([*findings, *_broken(part, self.book_id)], entries=part.entries)
+
+    async def _take(self, part: proof.Slice, run: proof.Run) -> None:
+        late = self.replay.late(part)
+        currencies = await proof.currencies(self.desk.db, sorted(late)) if late else {}
+        self.replay.take(part, currencies)
+        self.last_hash, self._at = part.last_hash, run.last
+
+    async def _skip(self, run: proof.Run) -> None:
+        _, found = await proof.hashes(self.desk.db, self.book_id, block_nos=[run.last])
+        self.last_hash, self._at = found.get(run.last), run.last
+
+    def part(
+        self, findings: Iterable[Finding] = (), *, entries: int = 0, accounts: int = 0
+    ) -> Part:
+        """Return how far we are."""
+        return Part(
+            book_id=self.book_id,
+            head_block=self._head,
+            next_block=self._at + 1,
+            entries=entries,
+            accounts=accounts,
+            findings=list(findings),
         )
 
 
-def _balanced(head: proof.Head, book_id: int) -> Iterator[Finding]:
-    totals: dict[str, list[int]] = {}
-    for row in head.accounts:
-        total = totals.setdefault(row.currency_code, [0, 0])
-        total[0] += row.debit
-        total[1] += row.credit
-    for currency_code, (debit, credit) in sorted(totals.items()):
-        if debit != credit:
-            place = f"{currency_code} in book {book_id}"
-            detail = f"debits {debit}, credits {credit}"
-            yield Finding(check="DOUBLE_ENTRY", place=place, detail=detail)
+async def _accounts(walk: _Walk) -> AsyncIterator[Part]:
+    """Compare every balance, and what it has on hold, with the entries; debits with credits."""
+    replay, more = walk.replay, True
+    while more:
+        page = await proof.accounts(
+            walk.desk.db, walk.book_id, after=replay.compared_upto, size=_PAGE_ROWS
+        )
+        async for part in walk.to(page.head_block):
+            yield part
+        findings = list(replay.accounts(page.rows))
+        replay.compared_upto, more = page.upto, page.more
+        yield walk.part(findings, accounts=len(page.rows))
+    yield walk.part([*replay.missing_accounts(), *replay.balanced()])
 
 
-def _pending(head: proof.Head, held: dict[uuid.UUID, _Held]) -> Iterator[Finding]:
-    """Compare what accounts have on hold with the open holds of the journal."""
-    debits: dict[int, int] = {}
-    credits_: dict[int, int] = {}
-    for one in held.values():
-        debits[one.debit_id] = debits.get(one.debit_id, 0) + one.remaining
-        credits_[one.credit_id] = credits_.get(one.credit_id, 0) + one.remaining
-    for row in head.accounts:
-        debit, credit = debits.get(row.account_id, 0), credits_.get(row.account_id, 0)
-        if (row.debit_pending, row.credit_pending) != (debit, credit):
-            yield Finding(
-                check="PENDING",
-                place=f"account {row.name}",
-                detail=f"on hold debit {row.debit_pending} credit {row.credit_pending}"
-                f" on the account, {debit} and {credit} by its entries",
-            )
+async def _holds(walk: _Walk) -> AsyncIterator[Part]:
+    """Compare the holds that are open with those that are open by the entries, and the reverse."""
+    replay, after, more = walk.replay, _FIRST_ID, True
+    while more:
+        page = await proof.holds(walk.desk.db, walk.book_id, after=after, size=_PAGE_ROWS)
+        async for part in walk.to(page.head_block):
+            yield part
+        after, more = page.upto, page.more
+        yield walk.part(replay.stored_holds(page.rows))
+    for ids in _batches(replay.held):
+        page = await proof.holds_of(walk.desk.db, walk.book_id, ids)
+        async for part in walk.to(page.head_block):
+            yield part
+        yield walk.part(replay.open_holds(ids, page.rows))
 
 
-def _held(head: proof.Head, held: dict[uuid.UUID, _Held], book_id: int) -> Iterator[Finding]:
-    """Compare the holds that are open with those that are open by the journal."""
-    stored = {row.id: _Held(row.debit, row.credit, row.amount) for row in head.holds}
-    for hold_id in sorted(stored.keys() | held.keys()):
-        said, is_ = stored.get(hold_id), held.get(hold_id)
-        if said == is_:
-            continue
-        if is_ is None:
-            detail = "it is open; by its entries it has ended, or never was"
-        elif said is None:
-            detail = f"it is not open; by its entries {is_.remaining} remain"
-        else:
-            detail = (
-                f"{said.remaining} remain from account {said.debit_id} to {said.credit_id};"
-                f" by its entries {is_.remaining} from {is_.debit_id} to {is_.credit_id}"
-            )
-        yield Finding(check="HOLD", place=f"hold {hold_id} of book {book_id}", detail=detail)
+async def _reversals(walk: _Walk) -> AsyncIterator[Part]:
+    """Compare how much of transfers was reversed with the entries, and the reverse."""
+    replay, after, more = walk.replay, _FIRST_ID, True
+    while more:
+        page = await proof.reversals(walk.desk.db, walk.book_id, after=after, size=_PAGE_ROWS)
+        async for part in walk.to(page.head_block):
+            yield part
+        after, more = page.upto, page.more
+        yield walk.part(replay.stored_reversals(page.rows))
+    for ids in _batches(replay.reversed):
+        page = await proof.reversals_of(walk.desk.db, walk.book_id, ids)
+        async for part in walk.to(page.head_block):
+            yield part
+        yield walk.part(replay.known_reversals(ids, page.rows))
 
 
-def _taken_back(
-    head: proof.Head, reversed_: dict[uuid.UUID, int], book_id: int
-) -> Iterator[Finding]:
-    """Compare how much of transfers was reversed with the reversals in the journal."""
-    stored = {row.id: row.amount for row in head.reversals}
-    for transfer_id in sorted(stored.keys() | reversed_.keys()):
-        said, is_ = stored.get(transfer_id, 0), reversed_.get(transfer_id, 0)
-        if said != is_:
-            yield Finding(
-                check="REVERSAL",
-                place=f"transfer {transfer_id} of book {book_id}",
-                detail=f"{said} of it is reversed, {is_} by the entries",
-            )
+def _batches(ids: Iterable[str]) -> list[list[str]]:
+    """Return the ids of now in pages, in order: what comes later is right or is found later."""
+    known = sorted(ids)
+    return [known[place : place + _PAGE_ROWS] for place in range(0, len(known), _PAGE_ROWS)]
+
+
+def _broken(part: proof.Slice, book_id: int) -> Iterator[Finding]:
+    for block_no, is_there, sealed, found in part.broken_blocks:
+        detail = f"{found} entries do not give the hash that seals {sealed}"
+        if not is_there:
+            detail = f"the block is missing; it has {found} entries"
+        place = f"block {block_no} of book {book_id}"
+        yield Finding(check="HASH_CHAIN", place=place, detail=detail)
+    for txn, sealed, found in part.broken_vouchers:
+        place = f"voucher {txn} of book {book_id}"
+        detail = f"it says {sealed} entries, there are {found}"
+        yield Finding(check="VOUCHER", place=place, detail=detail)

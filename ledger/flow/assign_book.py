@@ -11,8 +11,8 @@ from tongbao.ledger.v1 import reasons_pb2 as reasons
 async def assign_book(desk: Desk, business_code: str, name: str) -> int:
     """Return the id of the book in which the line is kept from now on.
 
-    A process that was asked for a voucher or an account of the line before keeps its answer until
-    it is started anew, so do it before the line's app goes live.
+    A line for which an account was opened, or anything booked or forbidden, stays in the book of
+    that moment: no process can keep it in another one.
 
     Raises Refused: BOOK_NOT_FOUND, BUSINESS_CODE_IN_USE.
     """

@@ -11,7 +11,8 @@ from ledger.flow._orders import (
     collect,
     of_payment,
     parked,
-    tried,
+    settled,
+    suspended,
 )
 from tongbao.payment.v1 import payment_pb2
 
@@ -37,6 +38,6 @@ async def _reverse(desk: Desk, payment: payment_pb2.Payment) -> None:
     """Book the mirror of the success; the success first, if its event is still to come."""
     kind = COLLECTS[payment.trade_type]
     if not await collect(desk, payment):
-        await book(desk, of_payment(payment, "SUSPENSE_REVERSED"))
-    elif not await tried(desk, of_payment(payment, f"{kind}_REVERSED")):
-        await book(desk, of_payment(payment, f"{kind}_REVERSED_OWED"))
+        await book(desk, suspended(payment, "SUSPENSE_REVERSED"))
+    else:  # Who spent the money meanwhile owes it; the case of the review says so already.
+        await settled(desk, of_payment(payment, f"{kind}_REVERSED"), tells=False)

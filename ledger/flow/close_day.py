@@ -7,6 +7,7 @@ from datetime import date, timedelta
 
 from ledger.desk import Desk
 from ledger.flow._days import date_of_book, demand_closed
+from ledger.flow.read_suspense import read_suspense
 from ledger.model import refuse
 from ledger.store import day as store
 from tongbao.ledger.v1 import reasons_pb2 as reasons
@@ -31,6 +32,7 @@ async def close_day(desk: Desk, *, book_id: int, acct_date: date) -> store.Day:
     if day.state is store.DayState.CLOSED:
         return day
     await demand_closed(desk, book_id=book_id, last=acct_date - timedelta(days=1))
+    await read_suspense(desk, book_id)
     step = await _step(desk, book_id, acct_date)
     while step.state in (store.StepState.MORE, store.StepState.BUSY):
         if step.state is store.StepState.BUSY:

@@ -28,6 +28,7 @@ def _templates() -> Mapping[tuple[AccountKind, bool], str]:
 
 
 _TEMPLATES = _templates()
+_EPOCH = 730_000  # A day of 1999.
 
 
 async def close_income(
@@ -36,10 +37,11 @@ async def close_income(
     """Carry what a book earned from behind its last period to `to`; return period and totals.
 
     It is booked under the date that the book is at, each subject once: a repeat books what is
-    missing and returns the same.
+    missing and returns the same. Nothing of it can be refused: its accounts are opened, and nobody
+    can block, limit or close them.
 
     Raises Refused, in this order: BOOK_NOT_FOUND, DAY_NOT_FOUND when the book begins later,
-    DAY_NOT_CLOSED, PERIOD_OUT_OF_ORDER, INCOME_REFUSED.
+    DAY_NOT_CLOSED, PERIOD_OUT_OF_ORDER.
     """
     await closed_span(desk, book_id=book_id, first=date.min, last=to)
     period = await store.claim_period(desk.db, book_id=book_id, to=to)
@@ -50,22 +52,15 @@ async def close_income(
         )
     totals = await subject_totals(desk.db, book_id=book_id, first=period.from_date, last=to)
     if not period.booked:
-        postings = await _postings(desk, book_id=book_id, to=to, totals=totals)
-        for posting, result in zip(postings, await post(desk, postings), strict=True):
-            if result.outcome is Outcome.REFUSED:
-                raise refuse(
-                    reasons.REASON_INCOME_REFUSED,
-                    book_id=book_id,
-                    to_date=to,
-                    template=posting.template,
-                    refusal=result.refusal,
-                )
+        results = await post(desk, await _postings(desk, book_id, period, totals))
+        refusals = [one.refusal for one in results if one.outcome is Outcome.REFUSED]
+        assert not refusals, refusals
         await store.mark_booked(desk.db, book_id=book_id, to=to)
     return period, incomes(by_code(await list_subjects(desk.db)), totals)
 
 
 async def _postings(
-    desk: Desk, *, book_id: int, to: date, totals: Sequence[SubjectTotal]
+    desk: Desk, book_id: int, period: store.Period, totals: Sequence[SubjectTotal]
 ) -> list[Posting]:
     """Return what brings every subject of income and expense to zero, as of the period."""
     closed = {kind for kind, _ in _TEMPLATES}
@@ -76,9 +71,11 @@ async def _postings(
     return [
         Posting(
             template=_TEMPLATES[kinds[one.subject_code], earned(one) > 0],
-            # A number of the period's own: everybody who closes it books the same.
-            source_no=f"{to:%Y%m%d}LG000000{one.currency_code}{book_id:07d}",
-            trace_no=f"CLOSE-{book_id}-{to:%Y%m%d}",
+            # A number of the period's own: everybody who closes it books the same. It is as young
+            # as the claim, however old the period is.
+            source_no=f"{period.claim_date:%Y%m%d}LG{period.to_date.toordinal() - _EPOCH:06d}"
+            f"{one.currency_code}{book_id:07d}",
+            trace_no=f"CLOSE-{book_id}-{period.to_date:%Y%m%d}",
             business_code=business_code or "",
             currency_code=one.currency_code,
             amount_minor=abs(earned(one)),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ledger.desk import Desk
 from ledger.flow._days import date_of_book
+from ledger.flow.read_suspense import read_suspense
 from ledger.store.suspense import Item, ItemsWanted, ItemTotal, page_of_items
 from mesh.lists import Page
 
@@ -19,6 +20,7 @@ async def list_suspense(
     Raises Refused(BOOK_NOT_FOUND).
     """
     await date_of_book(desk, book_id)
+    await read_suspense(desk, book_id)
     items, totals = await page_of_items(
         desk.db,
         book_id=book_id,

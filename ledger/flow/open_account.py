@@ -33,6 +33,6 @@ async def open_account(desk: Desk, account: Account) -> None:
     """
     if not known(account.currency_code):
         raise refuse(reasons.REASON_CURRENCY_UNKNOWN, currency_code=account.currency_code)
-    book_id = await desk.accounts.book_of(account.business_code)
+    book_id = await desk.accounts.line(account.business_code)
     system = [Account(kind, owner, account.currency_code) for kind, owner in _SYSTEM]
     await asyncio.gather(*(desk.accounts.open(book_id, each) for each in [account, *system]))

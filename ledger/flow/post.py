@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
 
 from ledger.desk import Desk
-from ledger.model import Account, Posting, PostingResult
+from ledger.flow._late import post_late
+from ledger.flow._refusals import Refusal
+from ledger.model import TOO_OLD, Account, Posting, PostingResult
 from ledger.postings import TEMPLATES, plan
 from ledger.store.posting import Chain, post_chain
-from ledger.wire import posting_to_proto, voucher_of
+from ledger.wire import voucher_of
 from mesh.context import acting
 from mesh.events import pack
 from tongbao.ledger.v1 import events_pb2
@@ -18,14 +18,6 @@ from tongbao.ledger.v1 import events_pb2
 # Ids of no account, for the ledger to refuse and remember. Two of them, because it looks for
 # accounts that are the same before it looks for accounts that are missing.
 _NO_DEBIT, _NO_CREDIT = -1, -2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """What was refused, and why. Whoever books in its place tells of it."""
-
-    posting: Posting
-    reason: str
 
 
 async def post(
@@ -37,16 +29,22 @@ async def post(
     and stays: under its number and template the event will not be booked later.
     With `instead_of`, PostingRefused goes out beside what is booked, in the same step.
 
-    Raises Refused before anything is booked: TEMPLATE_UNKNOWN, FACT_MISSING, BOOK_UNKNOWN.
+    Raises Refused before anything is booked: TEMPLATE_UNKNOWN, FACT_MISSING, BOOK_UNKNOWN; of
+    a posting that is older than what the database has, HISTORY_MISSING.
     """
     planned = [await _chain(desk, posting, instead_of) for posting in postings]
-    return [await post_chain(desk.db, chain, book_id=book_id) for book_id, chain in planned]
+    return [await _booked(desk, book_id, chain) for book_id, chain in planned]
+
+
+async def _booked(desk: Desk, book_id: int, chain: Chain) -> PostingResult:
+    result = await post_chain(desk.db, chain, book_id=book_id)
+    return await post_late(desk, book_id, chain) if result.refusal == TOO_OLD else result
 
 
 async def _chain(desk: Desk, posting: Posting, instead_of: Refusal | None) -> tuple[int, Chain]:
     """Return the book of `posting` and what is to be written there."""
     txn, entries = plan(posting)
-    book_id = await desk.accounts.book_of(posting.business_code)
+    book_id = await desk.accounts.line(posting.business_code)
     names = [entry.debit for entry in entries] + [entry.credit for entry in entries]
     accounts = await desk.accounts.ids(book_id, names)
     if None in accounts and TEMPLATES[posting.template].opens:
@@ -56,15 +54,13 @@ async def _chain(desk: Desk, posting: Posting, instead_of: Refusal | None) -> tu
         accounts = await desk.accounts.ids(book_id, names)
 
     now, app_id = desk.clock.now(), acting().app_id
-    tell = partial(pack, version=1, app_id=app_id, trace_no=posting.trace_no, time=now)
     # Built before the statement, and published by it only if the chain is booked.
     posted = events_pb2.VoucherPosted(voucher=voucher_of(posting, now))
-    event = tell(posted, number=str(txn))
+    event = pack(
+        posted, number=str(txn), version=1, app_id=app_id, trace_no=posting.trace_no, time=now
+    )
     if instead_of is not None:
-        refused = events_pb2.PostingRefused(
-            posting=posting_to_proto(instead_of.posting), refusal=instead_of.reason
-        )
-        event += tell(refused, number=str(plan(instead_of.posting)[0]))
+        event += instead_of.event(now)
     return book_id, Chain(
         txn=txn,
         template=posting.template,

@@ -9,7 +9,8 @@ from ledger.flow._proof import parts
 from ledger.model import Finding
 from ledger.store import proof
 
-_SLICE_BLOCKS = 256
+_SLICE_ENTRIES = 10_000
+_FINDINGS_MAX = 1_000  # An answer holds so many, whatever was done to a book.
 
 
 @dataclass(slots=True)
@@ -23,7 +24,7 @@ class Proof:
 
 
 async def prove_book(desk: Desk) -> Proof:
-    """Return the proof of all books, as of the moment each was looked at.
+    """Return the proof of all books, as of the moment each was looked at; 1,000 findings at most.
 
     The hash of every block, and that none is missing at the end; every voucher whole, every
     entry in one; every balance the sum of its entries; debits equal credits in each currency;
@@ -32,10 +33,10 @@ async def prove_book(desk: Desk) -> Proof:
     proved = Proof()
     for book_id in await proof.books(desk.db):
         head_block = 0
-        async for part in parts(desk, book_id, slice_blocks=_SLICE_BLOCKS):
+        async for part in parts(desk, book_id, slice_entries=_SLICE_ENTRIES):
             head_block = part.head_block
             proved.entries += part.entries
             proved.accounts += part.accounts
-            proved.findings += part.findings
+            proved.findings += part.findings[: _FINDINGS_MAX - len(proved.findings)]
         proved.blocks += head_block
     return proved

@@ -3,14 +3,18 @@
 
 -- A book is one total order of blocks and one hash chain. Accounts meet in one book only.
 -- Whatever is booked carries `acct_date` 会计日, which only the day cut moves, and only forward.
--- It begins in the zone that settings have by default.
+-- It begins in the zone that settings have by default. What is in blocks up to `history_block`
+-- is in files; what has an id below `id_floor` may be in files only (0001_history.sql).
 CREATE TABLE book (
-    book_id    integer     PRIMARY KEY,
-    name       text        NOT NULL,
-    acct_date  date        NOT NULL DEFAULT (business_now() AT TIME ZONE 'Asia/Shanghai')::date,
-    head_block bigint      NOT NULL DEFAULT 0,
-    head_hash  bytea       NOT NULL DEFAULT decode(repeat('00', 32), 'hex'),
-    head_time  timestamptz NOT NULL DEFAULT '-infinity'
+    book_id       integer     PRIMARY KEY,
+    name          text        NOT NULL,
+    acct_date     date        NOT NULL
+                  DEFAULT (business_now() AT TIME ZONE 'Asia/Shanghai')::date,
+    head_block    bigint      NOT NULL DEFAULT 0,
+    head_hash     bytea       NOT NULL DEFAULT decode(repeat('00', 32), 'hex'),
+    head_time     timestamptz NOT NULL DEFAULT '-infinity',
+    history_block bigint      NOT NULL DEFAULT 0,
+    id_floor      uuid        NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000'
 ) WITH (fillfactor = 50);
 INSERT INTO book (book_id, name) VALUES (1, 'main');
 
@@ -143,6 +147,7 @@ INSERT INTO result_code (code, name) VALUES
     (1,  'EXISTS'),
     (2,  'EXISTS_WITH_DIFFERENT_FIELDS'),
     (3,  'ID_ALREADY_FAILED'),
+    (5,  'ID_TOO_OLD'),  -- 4 is what callers see for 0.
     (10, 'LINKED_TRANSFER_FAILED'),
     (11, 'LINKED_CHAIN_OPEN'),
     (12, 'INVALID_FLAGS'),
@@ -192,41 +197,58 @@ CREATE FUNCTION uuid_floor(moment timestamptz) RETURNS uuid LANGUAGE sql IMMUTAB
             || repeat('0', 20))::uuid
 $$;
 
--- Makes the monthly partitions of journal and vouchers that are missing, from two months ago
--- (ids may be 35 days old) to `months_ahead` months after this one. Returns how many it made.
-CREATE FUNCTION make_partitions(months_ahead integer) RETURNS integer LANGUAGE plpgsql AS $$
+-- Makes the partitions of journal and vouchers that are missing, without a gap: one a week from
+-- Monday, in UTC, named after its first day, up to `weeks_ahead` weeks after this one. The first
+-- one is that of 36 days ago: ids may be 35 days old. What is older than the weeks that are here
+-- lies in `…_late`: events of old orders. Returns how many weeks it made, of either table.
+CREATE FUNCTION make_week_partitions(weeks_ahead integer) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
-    this_month timestamp := date_trunc('month', business_now() AT TIME ZONE 'UTC');
-    month      timestamp;
-    parent     text;
-    child      text;
-    made       integer := 0;
+    today  date := business_now() AT TIME ZONE 'UTC';
+    monday date;
+    parent text;
+    child  text;
+    made   integer := 0;
 BEGIN
     FOREACH parent IN ARRAY ARRAY['transfer', 'voucher'] LOOP
-        FOR ahead IN -2..months_ahead LOOP
-            month := this_month + make_interval(months => ahead);
-            child := parent || to_char(month, '_YYYYMM');
-            CONTINUE WHEN to_regclass(child) IS NOT NULL;
+        SELECT max(to_date(right(c.relname, 8), 'YYYYMMDD')) + 7 INTO monday
+          FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+          WHERE i.inhparent = parent::regclass AND c.relname ~ '_\d{8}$';
+        IF monday IS NULL AND to_regclass(parent || '_late') IS NOT NULL THEN  -- All have gone.
+            SELECT partition_moment(id_floor::text) AT TIME ZONE 'UTC' INTO monday
+              FROM book ORDER BY id_floor DESC LIMIT 1;
+        ELSIF monday IS NULL THEN
+            monday := date_trunc('week', today - 36);
+            EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (MINVALUE) TO (%L)',
+                           parent || '_late', parent,
+                           uuid_floor(monday::timestamp AT TIME ZONE 'UTC'));
+        END IF;
+        WHILE monday <= today + 7 * weeks_ahead LOOP
+            child := parent || to_char(monday, '_YYYYMMDD');
             EXECUTE format(
                 'CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)', child, parent,
-                uuid_floor(month AT TIME ZONE 'UTC'),
-                uuid_floor((month + interval '1 month') AT TIME ZONE 'UTC'));
+                uuid_floor(monday::timestamp AT TIME ZONE 'UTC'),
+                uuid_floor((monday + 7)::timestamp AT TIME ZONE 'UTC'));
             -- Row triggers are inherited, this kind is not.
             EXECUTE format(
                 'CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON %I
                      FOR EACH STATEMENT EXECUTE FUNCTION append_only()', child);
             made := made + 1;
+            monday := monday + 7;
         END LOOP;
     END LOOP;
     RETURN made;
 END $$;
-SELECT make_partitions(3);
+SELECT make_week_partitions(5);
 
--- For ids of no month we have. They must stay empty: a month whose rows lie here cannot get
--- its own partition any more.
+-- For ids of weeks to come that are not made yet. They must stay empty: a week whose rows lie
+-- here cannot get its own partition any more.
 CREATE TABLE transfer_default PARTITION OF transfer DEFAULT;
 CREATE TABLE voucher_default PARTITION OF voucher DEFAULT;
 CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON transfer_default
     FOR EACH STATEMENT EXECUTE FUNCTION append_only();
 CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON voucher_default
+    FOR EACH STATEMENT EXECUTE FUNCTION append_only();
+CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON transfer_late
+    FOR EACH STATEMENT EXECUTE FUNCTION append_only();
+CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON voucher_late
     FOR EACH STATEMENT EXECUTE FUNCTION append_only();

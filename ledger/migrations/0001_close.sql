@@ -3,7 +3,8 @@
 -- It is done in steps, each a transaction of its own that reads or writes so much and no more: a
 -- day may have any number of entries, a statement has seconds. Where it is stands in `book_day`.
 -- Blocks are added up (`day_sum`); accounts are written (`account_day`) once each of them comes to
--- the balance that posting saw; last come vouchers and subjects, and debits that are credits.
+-- the balance that posting saw, and added up by subject (`voucher_sum`); last come vouchers and
+-- subjects, few rows, and debits that are credits.
 --
 -- No scans: tables are planned for as they are at the first step, when they may be empty.
 
@@ -51,8 +52,9 @@ AS $$
         transfers = s.transfers + excluded.transfers, last_seq = excluded.last_seq
 $$;
 
--- Writes up to `p_most` accounts behind `p_after`, in order. Answers the last one, null when there
--- are no more; or what is wrong with one of them, and then what it wrote is to be forgotten.
+-- Writes up to `p_most` accounts behind `p_after`, in order, and moves their sums to subjects.
+-- Answers the last one, null when there are no more; or what is wrong with one of them, and then
+-- what it wrote is to be forgotten.
 CREATE FUNCTION write_accounts(
     p_book integer, p_date date, p_after bigint, p_most integer,
     OUT o_last bigint, OUT o_problem text
@@ -102,6 +104,23 @@ BEGIN
           SELECT CASE WHEN debit_id = w.account_id THEN debit_after ELSE credit_after END AS after
           FROM transfer WHERE book_id = p_book AND seq = w.last_seq) t ON true
       WHERE w.closing IS DISTINCT FROM t.after;
+
+    WITH summed AS (
+        DELETE FROM day_sum
+        WHERE book_id = p_book AND account_id > p_after AND account_id <= o_last
+        RETURNING account_id, template_code, debit, credit, transfers
+    )
+    INSERT INTO voucher_sum AS v (book_id, template_code, subject_code, currency_code, debit,
+                                  credit, transfers)
+    SELECT p_book, s.template_code, k.subject_code, a.currency_code, sum(s.debit), sum(s.credit),
+           sum(s.transfers)
+    FROM summed s
+    JOIN account a ON a.account_id = s.account_id
+    JOIN kind_subject k ON k.kind = a.kind
+    GROUP BY 2, 3, 4 ORDER BY 2, 3, 4
+    ON CONFLICT (book_id, template_code, subject_code, currency_code) DO UPDATE
+    SET debit = v.debit + excluded.debit, credit = v.credit + excluded.credit,
+        transfers = v.transfers + excluded.transfers;
 END $$;
 
 -- Writes vouchers and subjects of a day; `p_before` is the day before it. Returns why debits are
@@ -114,12 +133,9 @@ AS $$
 BEGIN
     INSERT INTO voucher_day (book_id, acct_date, template_code, subject_code, currency_code,
                              debit, credit, transfers)
-    SELECT p_book, p_date, s.template_code, k.subject_code, a.currency_code,
-           sum(s.debit), sum(s.credit), sum(s.transfers)
-    FROM day_sum s
-    JOIN account a ON a.account_id = s.account_id
-    JOIN kind_subject k ON k.kind = a.kind
-    WHERE s.book_id = p_book GROUP BY 3, 4, 5;
+    SELECT p_book, p_date, template_code, subject_code, currency_code, debit, credit, transfers
+    FROM voucher_sum WHERE book_id = p_book;
+    DELETE FROM voucher_sum WHERE book_id = p_book;
 
     -- The templates that carry income into profit are 150 to 159, their mirrors 250 to 259.
     INSERT INTO subject_day (book_id, acct_date, subject_code, currency_code, opening, debit,
@@ -146,6 +162,27 @@ BEGIN
         ) z);
 END $$;
 
+-- Takes away up to `p_most` rows of what was written of a day that does not close. Returns whether
+-- nothing is left.
+CREATE FUNCTION clear_draft(p_book integer, p_date date, p_most integer)
+RETURNS boolean LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+AS $$
+DECLARE
+    gone integer;
+    sums integer;
+BEGIN
+    DELETE FROM account_day WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM account_day WHERE book_id = p_book AND acct_date = p_date LIMIT p_most));
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    DELETE FROM day_sum WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM day_sum WHERE book_id = p_book LIMIT p_most - gone));
+    GET DIAGNOSTICS sums = ROW_COUNT;
+    DELETE FROM voucher_sum WHERE book_id = p_book;
+    RETURN gone + sums < p_most;
+END $$;
+
 -- Takes one step towards closing a day. Answers `more` when there is more to do, `busy` when
 -- somebody else takes a step, `closed` when it is closed; or `unbalanced`, and why: then nothing
 -- is left of what was written for it, and the next step is the first one again.
@@ -164,10 +201,11 @@ DECLARE
     v_read    bigint;
     v_written bigint;
     v_before  date;
+    v_problem text;
 BEGIN
     SELECT state, first_block, last_block, coalesce(read_block, first_block - 1),
-           coalesce(written_account, -9223372036854775808)
-      INTO o_state, v_first, v_last, v_read, v_written
+           coalesce(written_account, -9223372036854775808), problem
+      INTO o_state, v_first, v_last, v_read, v_written, v_problem
       FROM book_day WHERE book_id = p_book AND acct_date = p_date
       FOR NO KEY UPDATE SKIP LOCKED;
     IF o_state = 'closed' THEN
@@ -189,40 +227,45 @@ BEGIN
     END IF;
 
     o_state := 'more';
-    BEGIN
-        IF v_read < v_last THEN
-            -- As many blocks as hold `p_most` entries; a block at least.
-            SELECT coalesce(max(block_no), v_read + 1) INTO v_first
-              FROM (SELECT block_no, sum(transfers) OVER (ORDER BY block_no) AS entries
-                    FROM block WHERE book_id = p_book
-                     AND block_no > v_read AND block_no <= least(v_last, v_read + p_most)) b
-              WHERE entries <= p_most;
-            o_problem := blocks_problem(p_book, p_date, v_read + 1, v_first);
-            PERFORM sum_blocks(p_book, v_read + 1, v_first);
-            UPDATE book_day SET read_block = v_first
-                WHERE book_id = p_book AND acct_date = p_date;
-        ELSE
-            SELECT w.o_last, w.o_problem INTO v_written, o_problem
-              FROM write_accounts(p_book, p_date, v_written, p_most) w;
-            IF v_written IS NOT NULL THEN
-                UPDATE book_day SET written_account = v_written
+    IF v_problem IS NULL THEN
+        BEGIN
+            IF v_read < v_last THEN
+                -- As many blocks as hold `p_most` entries; a block at least.
+                SELECT coalesce(max(block_no), v_read + 1) INTO v_first
+                  FROM (SELECT block_no, sum(transfers) OVER (ORDER BY block_no) AS entries
+                        FROM block WHERE book_id = p_book
+                         AND block_no > v_read AND block_no <= least(v_last, v_read + p_most)) b
+                  WHERE entries <= p_most;
+                v_problem := blocks_problem(p_book, p_date, v_read + 1, v_first);
+                PERFORM sum_blocks(p_book, v_read + 1, v_first);
+                UPDATE book_day SET read_block = v_first
                     WHERE book_id = p_book AND acct_date = p_date;
             ELSE
-                o_problem := write_subjects(p_book, p_date, v_before);
-                DELETE FROM day_sum WHERE book_id = p_book;
-                UPDATE book_day SET state = 'closed', close_time = business_now()
-                    WHERE book_id = p_book AND acct_date = p_date;
-                o_state := 'closed';
+                SELECT w.o_last, w.o_problem INTO v_written, v_problem
+                  FROM write_accounts(p_book, p_date, v_written, p_most) w;
+                IF v_written IS NOT NULL THEN
+                    UPDATE book_day SET written_account = v_written
+                        WHERE book_id = p_book AND acct_date = p_date;
+                ELSE
+                    v_problem := write_subjects(p_book, p_date, v_before);
+                    UPDATE book_day SET state = 'closed', close_time = business_now()
+                        WHERE book_id = p_book AND acct_date = p_date;
+                    o_state := 'closed';
+                END IF;
             END IF;
-        END IF;
-        IF o_problem IS NOT NULL THEN
-            RAISE EXCEPTION USING ERRCODE = 'ZZ001';
-        END IF;
-    EXCEPTION WHEN SQLSTATE 'ZZ001' THEN  -- The step is undone; now the steps before it.
+            IF v_problem IS NOT NULL THEN
+                RAISE EXCEPTION USING ERRCODE = 'ZZ001';
+            END IF;
+            RETURN;
+        EXCEPTION WHEN SQLSTATE 'ZZ001' THEN  -- The step is undone; now the steps before it.
+            o_state := 'more';
+        END;
+    END IF;
+    IF clear_draft(p_book, p_date, p_most) THEN
         o_state := 'unbalanced';
-        DELETE FROM account_day WHERE book_id = p_book AND acct_date = p_date;
-        DELETE FROM day_sum WHERE book_id = p_book;
-        UPDATE book_day SET read_block = NULL, written_account = NULL
-            WHERE book_id = p_book AND acct_date = p_date;
-    END;
+        o_problem := v_problem;
+        v_problem := NULL;
+    END IF;
+    UPDATE book_day SET read_block = NULL, written_account = NULL, problem = v_problem
+        WHERE book_id = p_book AND acct_date = p_date;
 END $$;

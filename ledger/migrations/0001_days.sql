@@ -11,9 +11,11 @@ CREATE TABLE book_day (
     state       text        NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'cut', 'closed')),
     cut_time    timestamptz,
     close_time  timestamptz,
-    -- How far closing is: the last block that was added up, the last account that was written.
+    -- How far closing is: the last block that was added up, the last account that was written;
+    -- or why it cannot be closed, while what was written of it is being taken away again.
     read_block      bigint,
     written_account bigint,
+    problem         text,
     PRIMARY KEY (book_id, acct_date),
     CHECK ((state = 'open') = (cut_time IS NULL)),
     CHECK ((state = 'open') = (last_block IS NULL)),
@@ -102,7 +104,8 @@ CREATE TABLE subject_day (
     FOREIGN KEY (book_id, acct_date) REFERENCES book_day
 );
 
--- What the day that is being closed comes to so far, by account and template.
+-- What the day that is being closed comes to so far, by account and template: of accounts that
+-- are not written yet.
 CREATE TABLE day_sum (
     book_id       integer  NOT NULL,
     account_id    bigint   NOT NULL,
@@ -114,17 +117,47 @@ CREATE TABLE day_sum (
     PRIMARY KEY (book_id, account_id, template_code)
 ) WITH (fillfactor = 70);
 
+-- The same of accounts that are written, by subject and template: what `voucher_day` will have.
+CREATE TABLE voucher_sum (
+    book_id       integer  NOT NULL,
+    template_code smallint NOT NULL,
+    subject_code  text     NOT NULL,
+    currency_code text     NOT NULL,
+    debit         bigint   NOT NULL,
+    credit        bigint   NOT NULL,
+    transfers     bigint   NOT NULL,
+    PRIMARY KEY (book_id, template_code, subject_code, currency_code)
+) WITH (fillfactor = 50);
+
 -- Periods whose income and expenses were carried into profit, each once, one behind the other.
--- `book_time` is set when all of it is booked; until then a repeat goes on with it.
+-- `claim_date` is the date the book was at when somebody began; `book_time` is set when all of it is
+-- booked; until then a repeat goes on with it.
 CREATE TABLE income_period (
-    book_id   integer     NOT NULL REFERENCES book,
-    from_date date        NOT NULL,
-    to_date   date        NOT NULL,
-    book_time timestamptz,
+    book_id    integer     NOT NULL REFERENCES book,
+    from_date  date        NOT NULL,
+    to_date    date        NOT NULL,
+    claim_date date        NOT NULL,
+    book_time  timestamptz,
     PRIMARY KEY (book_id, to_date),
     UNIQUE (book_id, from_date),
     CHECK (from_date <= to_date)
 );
+
+-- All that was ever booked on a clearing account 待清算, as of each cut: what was booked on a day
+-- is known from the moment it is cut, and nobody reads the journal for it.
+CREATE TABLE clearing_cut (
+    book_id    integer NOT NULL,
+    account_id bigint  NOT NULL REFERENCES account,
+    acct_date  date    NOT NULL,  -- The day that ended.
+    debit      bigint  NOT NULL,
+    credit     bigint  NOT NULL,
+    PRIMARY KEY (book_id, account_id, acct_date),
+    FOREIGN KEY (book_id, acct_date) REFERENCES book_day
+);
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON clearing_cut
+    FOR EACH ROW EXECUTE FUNCTION append_only();
+CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON clearing_cut
+    FOR EACH STATEMENT EXECUTE FUNCTION append_only();
 
 CREATE TRIGGER append_only BEFORE UPDATE ON account_day
     FOR EACH ROW EXECUTE FUNCTION append_only();
@@ -160,8 +193,12 @@ CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON income_period
 -- false, and nothing done, unless `p_to` is after the date of the book.
 --
 -- A fence, not a pause: it waits for the batch that is being booked, and the next one waits for
--- this one update, under the lock that every batch takes anyway.
-CREATE FUNCTION day_cut(p_book integer, p_to date) RETURNS boolean LANGUAGE plpgsql AS $$
+-- this one update, under the lock that every batch takes anyway, and for what stands on the clearing
+-- accounts to be written down, which are as few as channels.
+CREATE FUNCTION day_cut(p_book integer, p_to date) RETURNS boolean LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+AS $$
 DECLARE
     v_date date;
     v_head bigint;
@@ -180,5 +217,9 @@ BEGIN
     UPDATE book_day SET state = 'cut', last_block = v_head, cut_time = v_time
         WHERE book_id = p_book AND acct_date = v_date;
     INSERT INTO book_day (book_id, acct_date, first_block) VALUES (p_book, p_to, v_head + 1);
+    INSERT INTO clearing_cut (book_id, account_id, acct_date, debit, credit)
+    SELECT p_book, b.account_id, v_date, b.debit, b.credit
+    FROM account a JOIN balance b ON (b.book_id, b.account_id) = (p_book, a.account_id)
+    WHERE a.book_id = p_book AND a.kind = 'clearing' ORDER BY b.account_id;
     RETURN true;
 END $$;

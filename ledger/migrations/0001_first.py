@@ -19,11 +19,15 @@ def upgrade() -> None:
         "post",
         "post_chains",
         "forbid",
+        "refusal",
         "account_change",
         "statement",
+        "suspense",
         "subjects",
         "days",
         "close",
         "push",
+        "history",
+        "post_late",
     ):
         run_sql(sql_file("ledger.migrations", f"0001_{part}.sql"))

@@ -3,6 +3,8 @@
 -- * Each sees the effects of those before it. One result code per transfer (result_code);
 --   a failure does not touch its neighbours. Linked chains are booked whole or not at all.
 -- * Idempotent by id: a repeat is told EXISTS. A failure that might pass is remembered.
+-- * What is older than the journal that is here (`book.id_floor`) is refused, and is not
+--   remembered: it may be a repeat of what is in files alone.
 -- * Two phases: PENDING holds money, POST moves all, less or part of it, VOID lets it go.
 -- * Reversals, RED and BLUE, name what they reverse, and together take back no more than it.
 --
@@ -24,7 +26,8 @@ RETURN CASE WHEN wanted = -1 OR flags & (16 | 32) <> 0 THEN true
 -- takes all that remains. A reversal names in p_ref what it reverses. p_ttl is in seconds, 0
 -- for ever. p_voucher is what is sealed beside the transfer: the digest of its voucher, if it
 -- is the first of one. p_ends are the places, rising, of those that no chain goes beyond: the
--- last of each caller's; the last of all is always one.
+-- last of each caller's; the last of all is always one. p_floor stands in for `book.id_floor`
+-- when the caller holds the lock of the book and knows what is in files.
 -- Returns the block, null when nothing was booked, one result code per transfer, and the
 -- accounting date.
 CREATE FUNCTION post(
@@ -32,6 +35,7 @@ CREATE FUNCTION post(
     p_id uuid[], p_debit bigint[], p_credit bigint[], p_amount bigint[], p_code smallint[],
     p_flags smallint[] DEFAULT NULL, p_ref uuid[] DEFAULT NULL, p_ttl integer[] DEFAULT NULL,
     p_txn uuid[] DEFAULT NULL, p_voucher bytea[] DEFAULT NULL, p_ends integer[] DEFAULT NULL,
+    p_floor uuid DEFAULT NULL,
     OUT o_block bigint, OUT o_result smallint[], OUT o_acct_date date
 )
 LANGUAGE plpgsql
@@ -76,6 +80,7 @@ DECLARE
     base      bigint;  -- seq of the transfer before the first one.
     id_min    uuid;
     id_max    uuid;
+    id_floor  uuid;
     booked    integer := 0;
     touched   integer;
 
@@ -170,8 +175,9 @@ BEGIN
 
     -- 1. The book. Its row is the lock of all its accounts: nothing below waits or
     -- deadlocks, and every statement from here on sees what the batch before us wrote.
-    SELECT b.head_block + 1, b.acct_date, b.head_hash, b.head_time
-      INTO o_block, o_acct_date, hash, booking_time
+    SELECT b.head_block + 1, b.acct_date, b.head_hash, b.head_time,
+           coalesce(p_floor, b.id_floor)
+      INTO o_block, o_acct_date, hash, booking_time, id_floor
       FROM book b WHERE b.book_id = p_book FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no book %', p_book;
@@ -292,6 +298,11 @@ BEGIN
     LOOP
         result[other] := r;
     END LOOP;
+    IF id_min < id_floor THEN
+        SELECT array_agg(CASE WHEN p_id[g] < id_floor AND result[g] NOT IN (1, 2, 3) THEN 5
+                              ELSE result[g] END::smallint ORDER BY g)
+          INTO result FROM generate_series(1, n) g;
+    END IF;
     IF n > 1 THEN
         SELECT count(*) < n INTO has_twins
           FROM (SELECT DISTINCT p_id[g] FROM generate_series(1, n) g) z;
@@ -348,6 +359,12 @@ BEGIN
         SELECT id INTO id_min FROM unnest(p_ref) id WHERE id IS NOT NULL ORDER BY id LIMIT 1;
         SELECT id INTO id_max FROM unnest(p_ref) id WHERE id IS NOT NULL
             ORDER BY id DESC LIMIT 1;
+        IF id_min < id_floor THEN  -- Nobody can say what was moved.
+            SELECT array_agg(CASE WHEN flags[g] & reverses <> 0 AND p_ref[g] < id_floor
+                                   AND result[g] = 0 THEN 5 ELSE result[g] END::smallint
+                             ORDER BY g)
+              INTO result FROM generate_series(1, n) g;
+        END IF;
         SELECT array_agg(z.id), array_agg(z.debit_id), array_agg(z.credit_id),
                array_agg(z.amount - z.reversed),
                array_agg(CASE WHEN z.flags & (is_pending | is_void | reverses) <> 0
@@ -408,7 +425,7 @@ BEGIN
                 END LOOP;
             END IF;
             FOR k IN i..until LOOP
-                CONTINUE WHEN twin[k] = 0 OR result[k] IN (1, 2, 3);
+                CONTINUE WHEN twin[k] = 0 OR result[k] IN (1, 2, 3, 5);
                 other := twin[k];
                 WHILE other > 0 LOOP
                     IF other < i AND result[other] = 0 THEN

@@ -23,8 +23,8 @@ CREATE TYPE chain AS (
 -- from 1: `posted`; `exists`, when the same was booked before; `refused`, with the reason.
 --
 -- A refused chain stays refused under its txn, also with other content, and is told the
--- first reason again.
-CREATE FUNCTION post_chains(p_book integer, p_chains chain[])
+-- first reason again; unless it is too old (5), which is not remembered. p_floor as in `post`.
+CREATE FUNCTION post_chains(p_book integer, p_chains chain[], p_floor uuid DEFAULT NULL)
 RETURNS TABLE (place bigint, outcome text, refusal text)
 LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan
@@ -73,7 +73,7 @@ BEGIN
     IF v_ids IS NOT NULL THEN
         SELECT p.o_block, p.o_result INTO v_block, v_results
           FROM post(p_book, v_ids, v_debits, v_credits, v_amounts, v_codes, v_flags,
-                    p_txn => v_txns, p_voucher => v_vouchers) p;
+                    p_txn => v_txns, p_voucher => v_vouchers, p_floor => p_floor) p;
     END IF;
 
     RETURN QUERY
@@ -90,6 +90,7 @@ BEGIN
         SELECT v_chains[g] AS place, min(g) AS first, count(*) AS legs,
                CASE WHEN bool_and(v_results[g] = 0) THEN 0
                     WHEN bool_and(v_results[g] = 1) THEN 1
+                    WHEN bool_or(v_results[g] = 5) THEN 5
                     ELSE greatest(max(v_results[g]) FILTER (WHERE v_results[g] <> 10), 2)
                END AS result
         FROM generate_series(1, cardinality(v_ids)) g GROUP BY 1
@@ -104,7 +105,7 @@ BEGIN
     kept AS (
         INSERT INTO reject (id, book_id, result)
         SELECT c.txn, p_book, p.result FROM c JOIN posted p USING (place)
-        WHERE p.result > 2 ON CONFLICT DO NOTHING
+        WHERE p.result > 2 AND p.result <> 5 ON CONFLICT DO NOTHING
     ),
     told AS (
         INSERT INTO outbox (events)

@@ -91,8 +91,8 @@ _KEEP_LINE: Statement[_Kept, int | None] = Statement(
     """,
 )
 
-# The line's own accounts have it in front of their owner, its vouchers in front of their trace.
-# Its transfers by number wrote its row in book_of.
+# Whoever opens or books for a line has written its row before (`keep_line`): of the two one is
+# first, and the other finds that row.
 _ASSIGN_BOOK: Statement[_Line, Assigned] = Statement(
     name="assign_book",
     columns={"business_code": "text", "name": "text"},
@@ -110,12 +110,6 @@ _ASSIGN_BOOK: Statement[_Line, Assigned] = Statement(
         INSERT INTO book_of (business_code, book_id)
         SELECT n.business_code, n.book_id FROM named n
         WHERE n.book_id IS NOT NULL AND n.now_in IS NULL
-          AND NOT EXISTS (
-              SELECT FROM account a
-              WHERE a.book_id <> n.book_id AND starts_with(a.owner, n.business_code || '/'))
-          AND NOT EXISTS (
-              SELECT FROM voucher v
-              WHERE v.book_id <> n.book_id AND starts_with(v.trace_no, n.business_code || '-'))
         ORDER BY n.business_code ON CONFLICT DO NOTHING RETURNING business_code
     )
     SELECT n.ord, n.book_id,

@@ -55,44 +55,26 @@ async def clearing_accounts(
     ]
 
 
-# Closed days are read from what was written of them; days that are cut and not closed from the
-# journal, by their blocks: what closing has written of them so far is a draft. The open day is
-# what is left of the account's sums, so the journal of a busy day is not read for it.
+# What was booked on a day is what stood at its cut less what stood at the cut before; on the open
+# day, what stands now less that.
 _DAYS = """
 WITH wanted AS MATERIALIZED (
     SELECT a.account_id, a.owner, a.currency_code, b.debit, b.credit
     FROM account a JOIN balance b USING (book_id, account_id)
     WHERE a.book_id = %(book_id)s::integer AND a.kind = 'clearing'
 ),
-past AS MATERIALIZED (
-    SELECT d.account_id, d.acct_date, d.debit, d.credit
+stood AS (
+    SELECT c.account_id, c.acct_date, c.debit, c.credit
     FROM wanted w
-    JOIN account_day d ON (d.book_id, d.account_id) = (%(book_id)s::integer, w.account_id)
-    JOIN book_day k ON (k.book_id, k.acct_date) = (d.book_id, d.acct_date)
-    WHERE k.state = 'closed'
+    JOIN clearing_cut c ON (c.book_id, c.account_id) = (%(book_id)s::integer, w.account_id)
     UNION ALL
-    SELECT w.account_id, k.acct_date,
-           coalesce(sum(t.amount) FILTER (WHERE t.debit_id = w.account_id), 0)::bigint,
-           coalesce(sum(t.amount) FILTER (WHERE t.credit_id = w.account_id), 0)::bigint
-    FROM book_day k
-    JOIN transfer t ON t.book_id = k.book_id
-     AND t.seq >= k.first_block * 8192 AND t.seq < (k.last_block + 1) * 8192
-     AND t.flags & 10 = 0
-    JOIN wanted w ON w.account_id IN (t.debit_id, t.credit_id)
-    WHERE k.book_id = %(book_id)s::integer AND k.state = 'cut'
-    GROUP BY w.account_id, k.acct_date
+    SELECT w.account_id, k.acct_date, w.debit, w.credit
+    FROM wanted w JOIN book k ON k.book_id = %(book_id)s::integer
 ),
 day AS (
-    SELECT account_id, acct_date, debit, credit FROM past
-    UNION ALL
-    SELECT w.account_id, k.acct_date, w.debit - coalesce(p.debit, 0),
-           w.credit - coalesce(p.credit, 0)
-    FROM wanted w
-    JOIN book k ON k.book_id = %(book_id)s::integer
-    LEFT JOIN (
-        SELECT account_id, sum(debit)::bigint AS debit, sum(credit)::bigint AS credit
-        FROM past GROUP BY account_id
-    ) p USING (account_id)
+    SELECT account_id, acct_date, debit - coalesce(lag(debit) OVER days, 0) AS debit,
+           credit - coalesce(lag(credit) OVER days, 0) AS credit
+    FROM stood WINDOW days AS (PARTITION BY account_id ORDER BY acct_date)
 )
 SELECT k.acct_date AS book_date, w.owner, w.currency_code, w.debit - w.credit AS balance,
        d.days, d.debits, d.credits

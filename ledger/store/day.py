@@ -55,6 +55,7 @@ class Period:
 
     from_date: date
     to_date: date
+    claim_date: date
     booked: bool
 
 
@@ -126,7 +127,12 @@ async def claim_period(db: Database, *, book_id: int, to: date) -> Period | None
     rows = await db.rows(_PERIOD, book_id=book_id, to=to)
     if not rows:
         return None
-    return Period(from_date=rows[0].from_date, to_date=to, booked=rows[0].book_time is not None)
+    return Period(
+        from_date=rows[0].from_date,
+        to_date=to,
+        claim_date=rows[0].claim_date,
+        booked=rows[0].book_time is not None,
+    )
 
 
 async def last_period_end(db: Database, book_id: int) -> date | None:
@@ -196,10 +202,11 @@ SELECT o_state, o_problem FROM close_day(%(book_id)s, %(acct_date)s, %(most)s)
 
 # Of two that claim behind the same period one wins, whatever their ends: `from_date` is unique.
 _CLAIM = """
-INSERT INTO income_period (book_id, from_date, to_date)
+INSERT INTO income_period (book_id, from_date, to_date, claim_date)
 SELECT %(book_id)s, coalesce(
            (SELECT max(to_date) + 1 FROM income_period WHERE book_id = %(book_id)s),
-           (SELECT min(acct_date) FROM book_day WHERE book_id = %(book_id)s)), %(to)s
+           (SELECT min(acct_date) FROM book_day WHERE book_id = %(book_id)s)), %(to)s,
+       (SELECT acct_date FROM book WHERE book_id = %(book_id)s)
 WHERE NOT EXISTS (
     SELECT FROM income_period
     WHERE book_id = %(book_id)s AND (to_date >= %(to)s OR book_time IS NULL))
@@ -207,7 +214,7 @@ ON CONFLICT DO NOTHING
 """
 
 _PERIOD = """
-SELECT from_date, book_time FROM income_period
+SELECT from_date, claim_date, book_time FROM income_period
 WHERE book_id = %(book_id)s AND to_date = %(to)s
 """
 

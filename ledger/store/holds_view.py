@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import IntEnum
@@ -44,6 +44,20 @@ class HoldView:
     create_time: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """When the entry of a hold was booked, and what for."""
+
+    template: str
+    source_no: str
+    trace_no: str
+    acct_date: date
+    create_time: datetime
+
+
+Origins = Callable[[Sequence[UUID]], Awaitable[Mapping[UUID, Origin]]]
+
+
 async def page_of_holds(
     db: Database,
     *,
@@ -52,11 +66,13 @@ async def page_of_holds(
     states: Sequence[HoldState],
     before: UUID | None,
     size: int,
+    filed: Origins,
 ) -> tuple[Sequence[HoldView], UUID | None]:
     """Return up to `size` holds that are older than `before`, the newest first, and the one
     behind which the next page goes on, None when there is nothing more.
 
     However rare the states, a page looks at some holds only; it may be short and still lead on.
+    Of holds whose entries are not in the database any more `filed` is asked.
     """
     rows = await db.rows(
         _PAGE,
@@ -71,11 +87,13 @@ async def page_of_holds(
     found = [row for row in rows if row.id is not None]
     if len(found) > size:
         found = found[:size]
-        return [_hold(row) for row in found], found[-1].id
-    return [_hold(row) for row in found], edge
+        edge = found[-1].id
+    gone = [row.id for row in found if row.acct_date is None]
+    origins = await filed(gone) if gone else {}
+    return [_hold(row, origins.get(row.id, row)) for row in found], edge
 
 
-def _hold(row: Row) -> HoldView:
+def _hold(row: Row, origin: Origin | Row) -> HoldView:
     return HoldView(
         id=row.id,
         debit=Account.of(row.debit),
@@ -84,16 +102,17 @@ def _hold(row: Row) -> HoldView:
         remaining_minor=row.remaining,
         state=HoldState(row.state),
         expire_time=row.expire_time,
-        template=row.template,
-        source_no=row.source_no,
-        trace_no=row.trace_no,
-        acct_date=row.acct_date,
-        create_time=row.create_time,
+        template=origin.template,
+        source_no=origin.source_no,
+        trace_no=origin.trace_no,
+        acct_date=origin.acct_date,
+        create_time=origin.create_time,
     )
 
 
 # An account is on one side of a hold or on the other. When a side has more than was looked at,
-# only what lies before the later of both edges is sure to be all there is.
+# only what lies before the later of both edges is sure to be all there is. A hold stays here for
+# ever, its entry and the voucher of it do not.
 _PAGE = """
 WITH debits AS MATERIALIZED (
     SELECT id, state FROM hold
@@ -130,13 +149,13 @@ page AS (
         SELECT x.id, x.debit_id, x.credit_id, x.amount, x.remaining, x.state, x.expire_time
         FROM hold x WHERE (x.book_id, x.id) = (%(book_id)s::integer, w.id) OFFSET 0
     ) h
-    CROSS JOIN LATERAL (
+    LEFT JOIN LATERAL (
         SELECT x.seq, x.txn, x.flags FROM transfer x
         WHERE (x.id, x.book_id) = (w.id, %(book_id)s::integer) OFFSET 0
-    ) t
+    ) t ON true
     JOIN account d ON d.account_id = h.debit_id
     JOIN account c ON c.account_id = h.credit_id
-    JOIN block b ON (b.book_id, b.block_no) = (%(book_id)s::integer, t.seq / 8192)
+    LEFT JOIN block b ON (b.book_id, b.block_no) = (%(book_id)s::integer, t.seq / 8192)
     LEFT JOIN LATERAL (
         SELECT x.template, x.source_no, x.trace_no FROM voucher x
         WHERE (x.txn, x.book_id) = (t.txn, %(book_id)s::integer) AND t.flags & 1024 = 0 OFFSET 0

@@ -1,4 +1,4 @@
-"""The monthly partitions of journal and vouchers."""
+"""The weekly partitions of journal and vouchers."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from uuid import UUID
 
 from mesh.db import Database
 
-MONTHS_AHEAD = 3
+WEEKS_AHEAD = 5
 
 
 async def make(db: Database) -> int:
-    """Make the partitions that are missing up to MONTHS_AHEAD; return how many.
+    """Make the partitions that are missing up to WEEKS_AHEAD; return how many.
 
-    Raises Rejected when a month has rows outside of it already: see `find_stray`.
+    Raises Rejected when a week has rows outside of it already: see `find_stray`.
     """
-    sql = "SELECT make_partitions(%(months)s) AS made"
-    [row] = await db.rows(sql, months=MONTHS_AHEAD)
+    sql = "SELECT make_week_partitions(%(weeks)s) AS made"
+    [row] = await db.rows(sql, weeks=WEEKS_AHEAD)
     return int(row.made)
 
 

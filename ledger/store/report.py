@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -21,11 +22,33 @@ class Total:
     accounts: int
 
 
-async def trace(db: Database, *, app_id: str, trace_no: str) -> list[tuple[Voucher, list[Entry]]]:
-    """Return the vouchers of an app's trace with their entries, as they were booked."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Booked:
+    """A voucher of a book with its entries, and the place of the first of them."""
+
+    book_id: int
+    seq: int
+    voucher: Voucher
+    entries: Sequence[Entry]
+
+
+async def trace(
+    db: Database, *, app_id: str, trace_no: str
+) -> tuple[Sequence[Booked], Mapping[int, int]]:
+    """Return the vouchers of an app's trace that are not in files, by book and place, and the
+    last block of every book that is in files.
+    """
     rows = await db.rows(_TRACE, app_id=app_id, trace_no=trace_no)
-    by_voucher = (list(group) for _, group in groupby(rows, key=lambda row: row.txn))
-    return [(_voucher(group[0]), [_entry(row) for row in group]) for group in by_voucher]
+    of_trace = (row for row in rows if row.txn is not None)
+    by_voucher = (list(group) for _, group in groupby(of_trace, key=lambda row: row.txn))
+    filed = {row.of_book: row.history_block for row in rows}
+    return [_booked(group) for group in by_voucher], filed
+
+
+async def names_of(db: Database, account_ids: Iterable[int]) -> Mapping[int, str]:
+    """Return the names of these accounts."""
+    sql = "SELECT account_id, name FROM account WHERE account_id = ANY (%(ids)s::bigint[])"
+    return {row.account_id: row.name for row in await db.rows(sql, ids=list(account_ids))}
 
 
 async def trial_balance(db: Database) -> list[Total]:
@@ -41,6 +64,16 @@ async def trial_balance(db: Database) -> list[Total]:
         )
         for row in await db.rows(_TRIAL_BALANCE, clearing=AccountKind.CLEARING)
     ]
+
+
+def _booked(rows: Sequence[Row]) -> Booked:
+    first = rows[0]
+    return Booked(
+        book_id=first.of_book,
+        seq=first.seq,
+        voucher=_voucher(first),
+        entries=[_entry(row) for row in rows],
+    )
 
 
 def _voucher(row: Row) -> Voucher:
@@ -68,15 +101,20 @@ def _entry(row: Row) -> Entry:
     )
 
 
+# Which books there are is said however little is found.
 _TRACE = """
-SELECT v.txn, v.template, v.source_no, v.trace_no, v.app_id, v.amount_minor, v.currency_code,
-       v.create_time, t.id, t.amount AS moved_minor, d.name AS debit, c.name AS credit
-FROM voucher v
-JOIN transfer t ON t.book_id = v.book_id AND t.seq BETWEEN v.seq AND v.seq + v.transfers - 1
-JOIN account d ON d.account_id = t.debit_id
-JOIN account c ON c.account_id = t.credit_id
-WHERE v.trace_no = %(trace_no)s AND v.app_id = %(app_id)s
-ORDER BY v.book_id, t.seq
+SELECT k.book_id AS of_book, k.history_block, v.seq, v.txn, v.template, v.source_no, v.trace_no,
+       v.app_id, v.amount_minor, v.currency_code, v.create_time, t.id, t.amount AS moved_minor,
+       d.name AS debit, c.name AS credit
+FROM book k
+LEFT JOIN (
+    voucher v
+    JOIN transfer t ON t.book_id = v.book_id AND t.seq BETWEEN v.seq AND v.seq + v.transfers - 1
+    JOIN account d ON d.account_id = t.debit_id
+    JOIN account c ON c.account_id = t.credit_id
+) ON v.trace_no = %(trace_no)s AND v.app_id = %(app_id)s
+ AND v.book_id = k.book_id AND v.seq > block_end(k.history_block)
+ORDER BY k.book_id, t.seq
 """
 
 _TRIAL_BALANCE = """

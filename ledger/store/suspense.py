@@ -9,6 +9,9 @@ from datetime import date, datetime
 from ledger.model import AccountKind
 from mesh.db import Database, Row
 
+# Where money in doubt is parked: few accounts of many, as the planner sees where they are named.
+_IN_DOUBT = "a.kind IN ('suspense', 'duplicate', 'surplus', 'shortage')"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
@@ -71,21 +74,30 @@ class ItemsWanted:
     include_settled: bool = False
 
 
+async def unread(db: Database, book_id: int) -> Sequence[int]:
+    """Return the accounts of a book on which something was booked since they were read."""
+    rows = await db.rows(_UNREAD, book_id=book_id)
+    return [row.account_id for row in rows]
+
+
+async def read_on(db: Database, *, book_id: int, account_id: int, most: int) -> bool:
+    """Read up to `most` more entries of an account; return whether there may be more."""
+    [row] = await db.rows(_READ, book_id=book_id, account_id=account_id, most=most)
+    return bool(row.more)
+
+
 async def page_of_items(
     db: Database, *, book_id: int, wanted: ItemsWanted, after: tuple[int, int], size: int
 ) -> tuple[Sequence[Item], Sequence[ItemTotal]]:
     """Return up to `size` items behind the place `after` (seq, account), the oldest first, and
-    the totals of all accounts that were asked for; one snapshot.
-
-    Reads all that was ever booked on these accounts.
+    the totals of all accounts that were asked for; one snapshot, as far as accounts were read.
     """
     rows = await db.rows(
-        _ITEMS,
+        _SETTLED_TOO if wanted.include_settled else _OPEN,
         book_id=book_id,
         kinds=[kind.value for kind in wanted.kinds],
         currency_code=wanted.currency_code,
         min_age=wanted.min_age_days,
-        settled=wanted.include_settled,
         seq=after[0],
         account_id=after[1],
         size=size,
@@ -129,121 +141,115 @@ def _item(row: Row) -> Item:
     )
 
 
-# `walk` goes along each account from its newest entry down; holds (flags 2 and 8) move nothing.
-# `moved` is one row per voucher and account, `number` one per source number and account: above
-# zero it parked on the whole, below zero it took out. `placed` puts the numbers of one sign of a
-# trace one behind the other, each from `upto - abs(net)` to `upto`; where one that parked and one
-# that took out overlap, the one took from the other: first in, first out. Up to `meets`, what is
-# less of the two, everything overlaps.
+_UNREAD = f"""
+SELECT b.account_id
+FROM account a JOIN balance b USING (book_id, account_id)
+LEFT JOIN suspense_read r USING (book_id, account_id)
+WHERE a.book_id = %(book_id)s::integer AND {_IN_DOUBT}
+  AND b.last_seq > coalesce(r.seq, 0)
+ORDER BY b.account_id
+"""
+
+_READ = """
+SELECT read_suspense(%(book_id)s::integer, %(account_id)s::bigint, %(most)s::integer) AS more
+"""
+
+# `late` is what was booked since accounts were read: their balances are told without it.
+# Of a page's items all of their kin is looked up, to say by what they were released.
 _ITEMS = """
 WITH RECURSIVE wanted AS MATERIALIZED (
     SELECT a.account_id, a.kind, a.currency_code, b.normal, b.last_seq,
-           b.normal * (b.credit - b.debit) AS balance
+           b.normal * (b.credit - b.debit) AS balance, coalesce(r.seq, 0) AS read_seq,
+           coalesce(r.open_minor, 0) AS open_minor, coalesce(r.open_items, 0) AS open_items
     FROM account a JOIN balance b USING (book_id, account_id)
-    WHERE a.book_id = %(book_id)s::integer AND a.kind = ANY (%(kinds)s::text[])
+    LEFT JOIN suspense_read r USING (book_id, account_id)
+    WHERE a.book_id = %(book_id)s::integer AND {in_doubt} AND a.kind = ANY (%(kinds)s::text[])
       AND %(currency_code)s::text IN ('', a.currency_code)
 ),
-walk AS (
-    SELECT account_id, normal, last_seq AS prev, 0::bigint AS seq, 2 AS flags,
-           0::bigint AS delta, NULL::uuid AS id, NULL::uuid AS txn, 0::bigint AS other_id
-    FROM wanted
+late AS (
+    SELECT account_id, normal, read_seq, last_seq AS prev, 0::bigint AS delta FROM wanted
     UNION ALL
-    SELECT w.account_id, w.normal,
-           CASE WHEN t.is_debit THEN t.debit_prev ELSE t.credit_prev END, t.seq,
-           t.flags::integer, w.normal * CASE WHEN t.is_debit THEN -t.amount ELSE t.amount END,
-           t.id, t.txn, CASE WHEN t.is_debit THEN t.credit_id ELSE t.debit_id END
-    FROM walk w CROSS JOIN LATERAL (
-        SELECT x.seq, x.flags, x.amount, x.id, x.txn, x.debit_id, x.credit_id, x.debit_prev,
-               x.credit_prev, x.debit_id = w.account_id AS is_debit
+    SELECT w.account_id, w.normal, w.read_seq,
+           CASE WHEN t.is_debit THEN t.debit_prev ELSE t.credit_prev END,
+           w.normal * CASE WHEN t.flags & 10 <> 0 THEN 0 WHEN t.is_debit THEN -t.amount
+                           ELSE t.amount END
+    FROM late w CROSS JOIN LATERAL (
+        SELECT x.flags, x.amount, x.debit_prev, x.credit_prev, x.debit_id = w.account_id AS is_debit
         FROM transfer x WHERE (x.book_id, x.seq) = (%(book_id)s::integer, w.prev) OFFSET 0
     ) t
-    WHERE w.prev > 0
-),
-moved AS MATERIALIZED (
-    SELECT w.account_id, min(w.seq) AS seq, sum(w.delta)::bigint AS delta,
-           coalesce(max(o.owner) FILTER (WHERE o.kind IN ('clearing', 'cash')), '') AS channel,
-           coalesce(v.template, '') AS template, coalesce(v.source_no, '') AS source_no,
-           coalesce(v.trace_no, '') AS trace_no, coalesce(v.app_id, '') AS app_id,
-           coalesce(nullif(v.source_no, ''), coalesce(w.txn, w.id)::text) AS key
-    FROM walk w
-    JOIN account o ON o.account_id = w.other_id
-    LEFT JOIN LATERAL (
-        SELECT x.template, x.source_no, x.trace_no, x.app_id FROM voucher x
-        WHERE (x.txn, x.book_id) = (w.txn, %(book_id)s::integer) AND w.flags & 1024 = 0 OFFSET 0
-    ) v ON true
-    WHERE w.flags & 10 = 0
-    GROUP BY w.account_id, coalesce(w.txn, w.id), 5, 6, 7, 8, 9
-),
-number AS (
-    SELECT account_id, key, min(seq) AS seq, sum(delta)::bigint AS net,
-           sum(greatest(delta, 0))::bigint AS put, sum(greatest(-delta, 0))::bigint AS took,
-           (array_agg(delta ORDER BY seq))[1] > 0 AS is_parked, max(channel) AS channel,
-           (array_agg(template ORDER BY seq))[1] AS template,
-           (array_agg(source_no ORDER BY seq))[1] AS source_no,
-           (array_agg(trace_no ORDER BY seq))[1] AS trace_no,
-           (array_agg(app_id ORDER BY seq))[1] AS app_id,
-           max(seq) FILTER (WHERE delta < 0) AS took_seq
-    FROM moved GROUP BY account_id, key
-),
-placed AS (
-    SELECT n.*, (sum(abs(n.net)) OVER (
-               PARTITION BY n.account_id, n.app_id, n.trace_no, sign(n.net) ORDER BY n.seq
-           ))::bigint AS upto,
-           CASE WHEN n.trace_no = '' THEN 0 ELSE least(
-               sum(greatest(n.net, 0)) OVER same, sum(greatest(-n.net, 0)) OVER same
-           ) END AS meets
-    FROM number n WINDOW same AS (PARTITION BY n.account_id, n.app_id, n.trace_no)
-),
-item AS MATERIALIZED (
-    SELECT p.*, (p.took + CASE WHEN p.net < 0 THEN -l.amount ELSE l.amount END)::bigint AS taken
-    FROM placed p CROSS JOIN LATERAL (
-        SELECT least(abs(p.net), greatest(p.meets - p.upto + abs(p.net), 0)) AS amount
-    ) l
+    WHERE w.prev > w.read_seq
 ),
 page AS MATERIALIZED (
-    SELECT i.*, b.create_time, b.acct_date, k.acct_date - b.acct_date AS age
-    FROM item i
+    SELECT i.account_id, i.seq, i.number, i.kin, b.create_time, b.acct_date,
+           k.acct_date - b.acct_date AS age
+    FROM wanted w
+    CROSS JOIN LATERAL (
+        SELECT x.account_id, x.seq, x.number, x.kin FROM suspense_item x
+        WHERE (x.book_id, x.account_id) = (%(book_id)s::integer, w.account_id)
+          AND ({listed}) AND x.seq >= %(seq)s::bigint
+          AND (x.seq, x.account_id) > (%(seq)s::bigint, %(account_id)s::bigint)
+        ORDER BY x.seq LIMIT %(size)s::integer
+    ) i
     JOIN book k ON k.book_id = %(book_id)s::integer
     JOIN block b ON (b.book_id, b.block_no) = (%(book_id)s::integer, i.seq / 8192)
-    WHERE (i.put <> i.taken OR i.is_parked AND %(settled)s::boolean)
-      AND k.acct_date - b.acct_date >= %(min_age)s::integer
-      AND (i.seq, i.account_id) > (%(seq)s::bigint, %(account_id)s::bigint)
+    WHERE k.acct_date - b.acct_date >= %(min_age)s::integer  -- What is behind is younger still.
     ORDER BY i.seq, i.account_id LIMIT %(size)s::integer
 ),
+kin AS MATERIALIZED (
+    SELECT account_id, array_agg(DISTINCT kin) AS kins FROM page GROUP BY account_id
+),
+item AS MATERIALIZED (
+    SELECT g.account_id, n.* FROM kin g
+    CROSS JOIN LATERAL suspense_numbers(%(book_id)s::integer, g.account_id, g.kins) n
+),
+moved AS MATERIALIZED (
+    SELECT m.account_id, m.seq, m.delta, m.number, m.template, m.source_no, m.trace_no, m.channel
+    FROM kin g
+    JOIN suspense_move m ON (m.book_id, m.account_id) = (%(book_id)s::integer, g.account_id)
+     AND m.kin = ANY (g.kins)
+),
+told AS MATERIALIZED (
+    SELECT account_id, number, (array_agg(template ORDER BY seq))[1] AS template,
+           (array_agg(source_no ORDER BY seq))[1] AS source_no,
+           (array_agg(trace_no ORDER BY seq))[1] AS trace_no, max(channel) AS channel
+    FROM moved GROUP BY account_id, number
+),
+listed AS MATERIALIZED (SELECT i.* FROM item i JOIN page p USING (account_id, number)),
 part AS MATERIALIZED (
-    SELECT p.account_id, p.key, m.seq, -m.delta AS amount
-    FROM page p JOIN moved m USING (account_id, key) WHERE p.net >= 0 AND m.delta < 0
+    SELECT i.account_id, i.number, m.seq, -m.delta AS amount
+    FROM listed i JOIN moved m USING (account_id, number) WHERE i.net >= 0 AND m.delta < 0
     UNION ALL
-    SELECT account_id, i.key, o.took_seq,
+    SELECT account_id, i.number, o.took_seq,
            (least(i.upto, o.upto) - greatest(i.upto - i.net, o.upto + o.net))::bigint
-    FROM page i JOIN item o USING (account_id, app_id, trace_no)
-    WHERE i.net > 0 AND o.net < 0 AND trace_no <> ''
+    FROM listed i JOIN item o USING (account_id, kin)
+    WHERE i.net > 0 AND o.net < 0
       AND least(i.upto, o.upto) > greatest(i.upto - i.net, o.upto + o.net)
     UNION ALL
-    SELECT account_id, key, took_seq, taken FROM page WHERE net < 0 AND taken > 0
+    SELECT account_id, number, took_seq, taken FROM listed WHERE net < 0 AND taken > 0
 ),
 released AS MATERIALIZED (
-    SELECT x.account_id, x.key, array_agg(m.template ORDER BY x.seq) AS templates,
+    SELECT x.account_id, x.number, array_agg(m.template ORDER BY x.seq) AS templates,
            array_agg(m.source_no ORDER BY x.seq) AS numbers,
            array_agg(x.amount ORDER BY x.seq) AS amounts,
            array_agg(b.create_time ORDER BY x.seq) AS times
     FROM part x
     JOIN moved m ON (m.account_id, m.seq) = (x.account_id, x.seq)
     JOIN block b ON (b.book_id, b.block_no) = (%(book_id)s::integer, x.seq / 8192)
-    GROUP BY x.account_id, x.key
+    GROUP BY x.account_id, x.number
 )
-SELECT w.account_id, w.kind, w.currency_code, w.balance, s.all_open, s.open_items,
-       p.seq, p.source_no, p.trace_no, p.template, p.channel AS channel_code, p.put AS parked,
-       p.taken, p.put - p.taken AS still_open, p.create_time, p.acct_date, p.age,
-       coalesce(r.templates, '{}') AS by_templates, coalesce(r.numbers, '{}') AS by_numbers,
-       coalesce(r.amounts, '{}') AS by_amounts, coalesce(r.times, '{}') AS by_times
+SELECT w.account_id, w.kind, w.currency_code, (w.balance - l.delta)::bigint AS balance,
+       w.open_minor AS all_open, w.open_items, p.seq, t.source_no, t.trace_no, t.template,
+       t.channel AS channel_code, i.put AS parked, i.taken, i.put - i.taken AS still_open,
+       p.create_time, p.acct_date, p.age,
+       coalesce(r.templates, '{{}}') AS by_templates, coalesce(r.numbers, '{{}}') AS by_numbers,
+       coalesce(r.amounts, '{{}}') AS by_amounts, coalesce(r.times, '{{}}') AS by_times
 FROM wanted w
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(i.put - i.taken), 0)::bigint AS all_open,
-           count(*) FILTER (WHERE i.put <> i.taken) AS open_items
-    FROM item i WHERE i.account_id = w.account_id
-) s
+JOIN (SELECT account_id, sum(delta) AS delta FROM late GROUP BY account_id) l USING (account_id)
 LEFT JOIN page p ON p.account_id = w.account_id
-LEFT JOIN released r ON (r.account_id, r.key) = (p.account_id, p.key)
+LEFT JOIN listed i ON (i.account_id, i.number) = (p.account_id, p.number)
+LEFT JOIN told t ON (t.account_id, t.number) = (p.account_id, p.number)
+LEFT JOIN released r ON (r.account_id, r.number) = (p.account_id, p.number)
 ORDER BY p.seq, w.account_id
 """
+_OPEN = _ITEMS.format(in_doubt=_IN_DOUBT, listed="x.put <> x.taken")
+_SETTLED_TOO = _ITEMS.format(in_doubt=_IN_DOUBT, listed="x.put <> x.taken OR x.is_parked")

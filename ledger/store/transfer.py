@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from functools import cache
 
-from mesh.db import Database, Row, Statement
+from ledger.history.read import FiledEntry
+from mesh.db import Database, Statement
 from tongbao.ledger.v1 import transfer_service_pb2 as pb
 
 TRANSFERS_MAX = 8190  # Of one block: `seq` counts places up to 8191.
@@ -44,14 +45,49 @@ class Posted:
     results: Sequence[pb.ResultCode.ValueType]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known of an id: its transfer, with date and time of its block; what it failed by,
+    if that is remembered; or neither. Then it was never posted, unless it `may_be_filed`.
+    """
+
+    entry: FiledEntry | None = None
+    acct_date: date | None = None
+    create_time: datetime | None = None
+    failure: pb.ResultCode.ValueType = pb.RESULT_CODE_UNSPECIFIED
+    may_be_filed: bool = False
+
+
 async def post_call(db: Database, call: Call, *, book_id: int) -> Posted:
     """Post the transfers of one call, in their order; see `post`."""
     return await db.ask(_post_calls(book_id), call)
 
 
-async def lookup(db: Database, ids: str, *, book_id: int) -> list[Row]:
-    """Return what is known of each id, in order: its transfer, what it failed by, or neither."""
-    return await db.rows(_LOOKUP, book_id=book_id, ids="{" + ids + "}")
+async def lookup(db: Database, ids: str, *, book_id: int) -> list[Known]:
+    """Return what the database knows of each id, in order."""
+    rows = await db.rows(_LOOKUP, book_id=book_id, ids="{" + ids + "}")
+    return [
+        Known(
+            entry=None if row.id is None else FiledEntry._make(row[: len(FiledEntry._fields)]),
+            acct_date=row.acct_date,
+            create_time=row.create_time,
+            failure=row.result or pb.RESULT_CODE_UNSPECIFIED,
+            may_be_filed=row.id is None and row.result is None and row.is_old,
+        )
+        for row in rows
+    ]
+
+
+async def known_filed(db: Database, entries: Sequence[FiledEntry]) -> list[Known]:
+    """Return what is known of entries of one book that come from files, in their order."""
+    if not entries:
+        return []
+    numbers = [one.block_no for one in entries]
+    rows = await db.rows(_BLOCKS, book_id=entries[0].book_id, numbers=numbers)
+    return [
+        Known(entry=entry, acct_date=row.acct_date, create_time=row.create_time)
+        for entry, row in zip(entries, rows, strict=True)
+    ]
 
 
 _REQUIRED = {
@@ -112,13 +148,20 @@ def _post_calls(book_id: int) -> Statement[Call, Posted]:
     )
 
 
-_LOOKUP = """
-SELECT t.id, t.debit_id, t.credit_id, t.amount, t.code, t.flags, t.ref, t.txn, t.debit_after,
-       t.credit_after, t.seq / 8192 AS block_no, (t.seq %% 8192)::integer AS place,
-       b.acct_date, b.create_time, r.result
+_LOOKUP = f"""
+SELECT {", ".join(f"t.{name}" for name in FiledEntry._fields)}, b.acct_date, b.create_time,
+       r.result, g.id < k.id_floor AS is_old
 FROM unnest(%(ids)s::uuid[]) WITH ORDINALITY AS g (id, nth)
+JOIN book k ON k.book_id = %(book_id)s
 LEFT JOIN transfer t ON (t.book_id, t.id) = (%(book_id)s, g.id)
 LEFT JOIN block b ON (b.book_id, b.block_no) = (%(book_id)s, t.seq / 8192)
 LEFT JOIN reject r ON (r.book_id, r.id) = (%(book_id)s, g.id)
 ORDER BY g.nth
+"""
+
+_BLOCKS = """
+SELECT b.acct_date, b.create_time
+FROM unnest(%(numbers)s::bigint[]) WITH ORDINALITY AS n (block_no, nth)
+JOIN block b ON (b.book_id, b.block_no) = (%(book_id)s, n.block_no)
+ORDER BY n.nth
 """

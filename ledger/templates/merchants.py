@@ -59,13 +59,19 @@ MERCHANTS: Mapping[str, Template] = {
         31, "N3 refund asked, out of what is available 可用余额退款", _REFUND_AVAILABLE
     ),
     "REFUND_AVAILABLE_FAILED": Template(
-        32, "N3 such a refund failed 可用余额退款失败", back(_REFUND_AVAILABLE)
+        32,
+        "N3 such a refund failed 可用余额退款失败",
+        back(_REFUND_AVAILABLE),
+        otherwise="REFUND_FAILED_SUSPENDED",
     ),
     "REFUND_DRAWN_ASKED": Template(
         33, "N3 refund asked, out of several accounts 多账户退款", drawn(TRANSIT), opens=True
     ),
     "REFUND_DRAWN_FAILED": Template(
-        34, "N3 such a refund failed 多账户退款失败", back(drawn(TRANSIT))
+        34,
+        "N3 such a refund failed 多账户退款失败",
+        back(drawn(TRANSIT)),
+        otherwise="REFUND_FAILED_SUSPENDED",
     ),
     "COST_RETURNED": Template(
         35, "N3 channel returns its fee 退还渠道手续费", (Leg(CHANNEL, CHANNEL_COST, AMOUNT),)
@@ -75,7 +81,10 @@ MERCHANTS: Mapping[str, Template] = {
         36, "compensation asked, the merchant pays 商户赔付", (Leg(AVAILABLE, TRANSIT, AMOUNT),)
     ),
     "COMPENSATION_FAILED": Template(
-        37, "such a compensation failed 商户赔付失败", (Leg(TRANSIT, AVAILABLE, AMOUNT),)
+        37,
+        "such a compensation failed 商户赔付失败",
+        (Leg(TRANSIT, AVAILABLE, AMOUNT),),
+        otherwise="REFUND_FAILED_SUSPENDED",
     ),
     "GOODWILL_ASKED": Template(
         38, "compensation asked, we pay 平台赔付", (Leg(MARKETING, TRANSIT, AMOUNT),)
@@ -88,7 +97,10 @@ MERCHANTS: Mapping[str, Template] = {
     "SETTLE_REVERSED": Template(41, "settlement taken back 结算冲回", back(_SETTLED)),
     # The channel pays the merchant itself; our books only follow.
     "SETTLED_BY_CHANNEL": Template(
-        42, "channel settled with the merchant 渠道直清", (Leg(PENDING, CHANNEL, AMOUNT),)
+        42,
+        "channel settled with the merchant 渠道直清",
+        (Leg(PENDING, CHANNEL, AMOUNT),),
+        otherwise="MERCHANT_CLAIMED_CLEARING",
     ),
     # Reserve 保证金.
     "RESERVE_DEPOSITED": Template(
@@ -117,12 +129,30 @@ MERCHANTS: Mapping[str, Template] = {
         (Leg(MERCHANT_TRANSIT, CHANNEL, NET), Leg(MERCHANT_TRANSIT, FEE_INCOME, FEE), COST_LEG),
     ),
     "PAYOUT_FAILED": Template(
-        50, "N5 payout failed 出款失败", (Leg(MERCHANT_TRANSIT, AVAILABLE, AMOUNT),)
+        50,
+        "N5 payout failed 出款失败",
+        (Leg(MERCHANT_TRANSIT, AVAILABLE, AMOUNT),),
+        otherwise="PAYOUT_FAILED_SUSPENDED",
     ),
     "PAYOUT_RETURNED": Template(
         51,
         "N5 payout came back 出款退票",
         (Leg(CHANNEL, AVAILABLE, NET), Leg(FEE_INCOME, AVAILABLE, FEE)),
+        otherwise="PAYOUT_RETURN_SUSPENDED",
+    ),
+    # The merchant's account takes no credits, so its money waits for a person; nothing stays in
+    # transit. A withdrawal that came back to a wallet of that kind waits in the same way.
+    "PAYOUT_FAILED_SUSPENDED": Template(
+        99,
+        "failed payout that the merchant's account refused 出款失败挂账",
+        (Leg(MERCHANT_TRANSIT, SUSPENSE, AMOUNT),),
+        opens=True,
+    ),
+    "PAYOUT_RETURN_SUSPENDED": Template(
+        111,
+        "returned payout or withdrawal that its account refused 退票挂账",
+        (Leg(CHANNEL, SUSPENSE, NET), Leg(FEE_INCOME, SUSPENSE, FEE)),
+        opens=True,
     ),
     # Late success: it had failed, and the payee has the money all the same. A person finds who
     # bears it.
@@ -134,6 +164,10 @@ MERCHANTS: Mapping[str, Template] = {
     ),
     "PAYOUT_SUSPENSE_DRAWN": Template(
         95, "the merchant bears such a payout 出款补扣", drawn(SUSPENSE), opens=True
+    ),
+    # What waited in suspense for a merchant's account is let go, into whichever it belongs to.
+    "SUSPENSE_CREDITED": Template(
+        116, "the merchant has what stood in suspense 挂账转商户", back(drawn(SUSPENSE))
     ),
     # What a merchant owes us 追款 gets less.
     "DEBT_NETTED": Template(
@@ -165,8 +199,12 @@ MERCHANTS: Mapping[str, Template] = {
         "R3 channel takes a payment back, out of several accounts 多账户冲正",
         (*drawn(CHANNEL), COST_BACK_LEG),
         opens=True,
+        otherwise="COLLECT_REVERSED_OWED",
     ),
     "COLLECT_RESTORED_DRAWN": Template(
-        93, "such a payment stands after all 多账户冲正恢复", (*back(drawn(CHANNEL)), COST_LEG)
+        93,
+        "such a payment stands after all 多账户冲正恢复",
+        (*back(drawn(CHANNEL)), COST_LEG),
+        otherwise="SUSPENSE_RESTORED",
     ),
 }

@@ -145,12 +145,18 @@ class Template:
     it has one. With `opens`, accounts that are not there are opened first: money in doubt comes
     in currencies that nobody foresaw, and must be booked all the same. A template that opens
     pays nobody else's account: what it opens for a customer it fills from that customer's own.
+
+    A customer's account may be blocked 止付/止收, capped or closed meanwhile. Where money has
+    moved already and a refusal would leave the books behind, `otherwise` names the template that
+    is booked instead, under the same number: it names no account that can refuse. Where it is
+    empty nothing has moved: the refusal is the answer, and the money stays where it stands.
     """
 
     code: int
     about: str
     legs: tuple[Leg, ...]
     opens: bool = False
+    otherwise: str = ""
 
     def facts(self) -> list[str]:
         """Return the fields an event must bring beside its amount, each once, in order."""

@@ -36,8 +36,14 @@ PAYMENTS: Mapping[str, Template] = {
         3,
         "N1 payment succeeded 收款",
         (Leg(CHANNEL, PENDING, NET), Leg(CHANNEL, FEE_INCOME, FEE), COST_LEG),
+        otherwise="COLLECT_SUSPENDED",
     ),
-    "RECHARGED": Template(4, "N1 wallet topped up 充值", (Leg(CHANNEL, WALLET, AMOUNT), COST_LEG)),
+    "RECHARGED": Template(
+        4,
+        "N1 wallet topped up 充值",
+        (Leg(CHANNEL, WALLET, AMOUNT), COST_LEG),
+        otherwise="COLLECT_SUSPENDED",
+    ),
     # Refund: out of the merchant's account before any channel is asked, fee share from us.
     "REFUND_ASKED": Template(
         5,
@@ -51,8 +57,10 @@ PAYMENTS: Mapping[str, Template] = {
         7,
         "N3 refund did not reach the payer 退款失败",
         (Leg(TRANSIT, PENDING, NET), Leg(TRANSIT, FEE_INCOME, FEE)),
+        otherwise="REFUND_FAILED_SUSPENDED",
     ),
-    # The merchant's account takes no credits 止收, or is closed: its money waits for a person.
+    # The merchant's account takes no credits 止收, is full or closed: its money, and our share of
+    # the fee, wait for a person. So does every other refund or compensation that failed.
     "REFUND_FAILED_SUSPENDED": Template(
         98,
         "failed refund that the merchant's account refused 退款失败挂账",
@@ -68,6 +76,7 @@ PAYMENTS: Mapping[str, Template] = {
         9,
         "payment that its own accounts refused 入账被拒挂账",
         (Leg(CHANNEL, SUSPENSE, AMOUNT), COST_LEG),
+        opens=True,
     ),
     # A second charge of one trade, under the number of its attempt.
     "DUPLICATE_PARKED": Template(
@@ -91,7 +100,8 @@ PAYMENTS: Mapping[str, Template] = {
         "R6 give-back of a duplicate failed 重复支付退款失败",
         (Leg(TRANSIT, DUPLICATE, AMOUNT),),
     ),
-    # A person accepts what stood in suspense: from here on as if it had been collected.
+    # A person accepts what stood in suspense: from here on as if it had been collected. What the
+    # account refuses stays there, and is accepted under a number of its own when it may be.
     "SUSPENSE_COLLECTED": Template(
         15,
         "suspense accepted as a payment 挂账转收款",
@@ -106,9 +116,13 @@ PAYMENTS: Mapping[str, Template] = {
         17,
         "R3 channel takes a payment back 冲正",
         (Leg(PENDING, CHANNEL, NET), Leg(FEE_INCOME, CHANNEL, FEE), COST_BACK_LEG),
+        otherwise="COLLECT_REVERSED_OWED",
     ),
     "RECHARGE_REVERSED": Template(
-        18, "R3 channel takes a top-up back 充值冲正", (Leg(WALLET, CHANNEL, AMOUNT), COST_BACK_LEG)
+        18,
+        "R3 channel takes a top-up back 充值冲正",
+        (Leg(WALLET, CHANNEL, AMOUNT), COST_BACK_LEG),
+        otherwise="RECHARGE_REVERSED_OWED",
     ),
     "COLLECT_REVERSED_OWED": Template(
         19,
@@ -127,14 +141,19 @@ PAYMENTS: Mapping[str, Template] = {
         "R3 channel takes back what stood in suspense 挂账冲正",
         (Leg(SUSPENSE, CHANNEL, AMOUNT), COST_BACK_LEG),
     ),
-    # A person says that the channel has the money after all: each mirrors one of the above.
+    # A person says that the channel has the money after all: each mirrors one of the above, and
+    # what an account refuses then stands in suspense, as if it had been refused at first.
     "COLLECT_RESTORED": Template(
         22,
         "payment stands after all 冲正恢复",
         (Leg(CHANNEL, PENDING, NET), Leg(CHANNEL, FEE_INCOME, FEE), COST_LEG),
+        otherwise="SUSPENSE_RESTORED",
     ),
     "RECHARGE_RESTORED": Template(
-        23, "top-up stands after all 充值冲正恢复", (Leg(CHANNEL, WALLET, AMOUNT), COST_LEG)
+        23,
+        "top-up stands after all 充值冲正恢复",
+        (Leg(CHANNEL, WALLET, AMOUNT), COST_LEG),
+        otherwise="SUSPENSE_RESTORED",
     ),
     "COLLECT_RESTORED_OWED": Template(
         24,

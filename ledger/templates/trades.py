@@ -15,6 +15,7 @@ from ledger.templates.parts import (
     FEE,
     FEE_INCOME,
     MARKETING,
+    MERCHANT_DEBT,
     NET,
     PAID_AVAILABLE,
     PAID_PENDING,
@@ -32,6 +33,7 @@ from ledger.templates.parts import (
 )
 
 _LOST = (*drawn(CHANNEL), COST_LEG)
+_LOST_OWED = (Leg(MERCHANT_DEBT, CHANNEL, NET), Leg(FEE_INCOME, CHANNEL, FEE), COST_LEG)
 
 TRADES: Mapping[str, Template] = {
     # Escrow 担保: nobody's until the payer confirms; the fee is taken when it is released.
@@ -42,6 +44,13 @@ TRADES: Mapping[str, Template] = {
         59,
         "payer confirmed, or the deadline passed 担保放款",
         (Leg(ESCROW, PENDING, NET), Leg(ESCROW, FEE_INCOME, FEE)),
+        otherwise="ESCROW_RELEASE_SUSPENDED",
+    ),
+    "ESCROW_RELEASE_SUSPENDED": Template(
+        112,
+        "release that the merchant's account refused 担保放款挂账",
+        (Leg(ESCROW, SUSPENSE, AMOUNT),),
+        opens=True,
     ),
     "ESCROW_REFUND_ASKED": Template(
         60, "N3 refund asked, out of escrow 担保退款", (Leg(ESCROW, TRANSIT, AMOUNT),)
@@ -77,10 +86,16 @@ TRADES: Mapping[str, Template] = {
         69, "share given back by a user 钱包分账回退", (Leg(PAID_WALLET, PENDING, AMOUNT),)
     ),
     "SPLIT_BY_CHANNEL": Template(
-        70, "channel paid a receiver itself 渠道分账", (Leg(PENDING, CHANNEL, AMOUNT),)
+        70,
+        "channel paid a receiver itself 渠道分账",
+        (Leg(PENDING, CHANNEL, AMOUNT),),
+        otherwise="MERCHANT_CLAIMED_CLEARING",
     ),
     "SPLIT_BY_CHANNEL_RETURNED": Template(
-        71, "channel took a share back 渠道分账回退", (Leg(CHANNEL, PENDING, AMOUNT),)
+        71,
+        "channel took a share back 渠道分账回退",
+        (Leg(CHANNEL, PENDING, AMOUNT),),
+        otherwise="MISMATCH_SUSPENDED",
     ),
     "COMMISSION_TAKEN": Template(72, "our own share 平台佣金", (Leg(PENDING, FEE_INCOME, AMOUNT),)),
     "COMMISSION_RETURNED": Template(
@@ -91,8 +106,35 @@ TRADES: Mapping[str, Template] = {
         74, "disputed money kept back 争议冻结", (Leg(AVAILABLE, RESERVE, AMOUNT),), opens=True
     ),
     "DISPUTE_RELEASED": Template(75, "dispute won 争议解冻", (Leg(RESERVE, AVAILABLE, AMOUNT),)),
-    "DISPUTE_LOST": Template(76, "channel takes the disputed money 拒付", _LOST, opens=True),
-    "DISPUTE_REVERSED": Template(77, "channel gives the disputed money back 拒付撤销", back(_LOST)),
+    "DISPUTE_LOST": Template(
+        76,
+        "channel takes the disputed money 拒付",
+        _LOST,
+        opens=True,
+        otherwise="DISPUTE_LOST_OWED",
+    ),
+    "DISPUTE_REVERSED": Template(
+        77,
+        "channel gives the disputed money back 拒付撤销",
+        back(_LOST),
+        otherwise="DISPUTE_REVERSAL_SUSPENDED",
+    ),
+    # The channel has taken it, whatever the merchant's accounts say 止付: the merchant owes it.
+    "DISPUTE_LOST_OWED": Template(
+        113,
+        "channel takes the disputed money, the merchant owes it 拒付追款",
+        _LOST_OWED,
+        opens=True,
+    ),
+    "DISPUTE_OWED_REVERSED": Template(
+        114, "channel gives it back, nobody owes it 拒付追款撤销", back(_LOST_OWED)
+    ),
+    "DISPUTE_REVERSAL_SUSPENDED": Template(
+        115,
+        "disputed money that the merchant's account refused 拒付撤销挂账",
+        (Leg(CHANNEL, SUSPENSE, AMOUNT), COST_BACK_LEG),
+        opens=True,
+    ),
     # Withdrawal 提现: as a payout, out of a wallet.
     "WITHDRAWAL_ASKED": Template(
         78, "N5 withdrawal asked 提现", (Leg(WALLET, WALLET_TRANSIT, AMOUNT),), opens=True
@@ -103,22 +145,39 @@ TRADES: Mapping[str, Template] = {
         (Leg(WALLET_TRANSIT, CHANNEL, NET), Leg(WALLET_TRANSIT, FEE_INCOME, FEE), COST_LEG),
     ),
     "WITHDRAWAL_FAILED": Template(
-        80, "N5 withdrawal failed 提现失败", (Leg(WALLET_TRANSIT, WALLET, AMOUNT),)
+        80,
+        "N5 withdrawal failed 提现失败",
+        (Leg(WALLET_TRANSIT, WALLET, AMOUNT),),
+        otherwise="WITHDRAWAL_FAILED_SUSPENDED",
     ),
     "WITHDRAWAL_RETURNED": Template(
         81,
         "N5 withdrawal came back 提现退票",
         (Leg(CHANNEL, WALLET, NET), Leg(FEE_INCOME, WALLET, FEE)),
+        otherwise="PAYOUT_RETURN_SUSPENDED",
+    ),
+    "WITHDRAWAL_FAILED_SUSPENDED": Template(
+        110,
+        "failed withdrawal that the wallet refused 提现失败挂账",
+        (Leg(WALLET_TRANSIT, SUSPENSE, AMOUNT),),
+        opens=True,
     ),
     # Its late success is suspended by PAYOUT_SUSPENDED; the user bears it, or owes it.
     "WITHDRAWAL_SUSPENSE_TAKEN": Template(
-        96, "the user bears a late withdrawal 提现补扣", (Leg(WALLET, SUSPENSE, AMOUNT),)
+        96,
+        "the user bears a late withdrawal 提现补扣",
+        (Leg(WALLET, SUSPENSE, AMOUNT),),
+        otherwise="WITHDRAWAL_SUSPENSE_OWED",
     ),
     "WITHDRAWAL_SUSPENSE_OWED": Template(
         97,
         "the user owes a late withdrawal 提现补扣追款",
         (Leg(WALLET_DEBT, SUSPENSE, AMOUNT),),
         opens=True,
+    ),
+    # What waited in suspense for a wallet is let go.
+    "SUSPENSE_WALLET_CREDITED": Template(
+        117, "the user has what stood in suspense 挂账转钱包", (Leg(SUSPENSE, WALLET, AMOUNT),)
     ),
     # Transfer 转账 of balances: the payee gets the net. A payee is never opened by being paid.
     "TRANSFERRED": Template(

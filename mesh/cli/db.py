@@ -76,7 +76,7 @@ def partitions(
     Parameters
     ----------
     months
-        For how many months from now, in business time. Months of the ledger: at most three.
+        For how many months from now, in business time. The ledger has weeks: always five.
     service
         Only this one. With TONGBAO_DATABASE_DSN its role and database; required then.
     home

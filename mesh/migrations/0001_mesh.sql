@@ -83,8 +83,8 @@ BEGIN
 END $$;
 
 -- Makes what is missing for this business year and `months_ahead` months from now, and returns
--- how many partitions it made. A schema with monthly partitions has make_partitions(months) for
--- them, which is called too: three months, because each statement opens them all.
+-- how many partitions it made. A schema with weekly partitions has make_week_partitions(weeks) for
+-- them, which is called too: five weeks, because each statement opens them all.
 CREATE FUNCTION keep_partitions(months_ahead integer) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     this_year integer := extract(year FROM business_now());
@@ -105,8 +105,8 @@ BEGIN
             made := made + 1;
         END LOOP;
     END LOOP;
-    IF to_regprocedure('make_partitions(integer)') IS NOT NULL THEN
-        EXECUTE 'SELECT make_partitions($1)' INTO own USING least(months_ahead, 3);
+    IF to_regprocedure('make_week_partitions(integer)') IS NOT NULL THEN
+        EXECUTE 'SELECT make_week_partitions(5)' INTO own;
     END IF;
     RETURN made + own;
 END $$;

@@ -1,4 +1,4 @@
-"""Record a refused posting: money came in, its own accounts refused it, a person decides."""
+"""Record a refused posting: its own account refused money that moved, a person decides."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ from payment.case import CaseKind, RefusedPosting, Subject
 from payment.desk import Desk
 from payment.flow._cases import new_case
 from payment.store.case import add_case
+from payment.store.refund import find_refund
 
 
 async def record_posting_refused(desk: Desk, *, refused: RefusedPosting) -> bool:
     """Open the case LEDGER_REFUSED of the order that was to be booked, once; return whether.
 
-    Nothing else moves: the payer was charged, and the money stands in suspense.
+    Nothing else moves: the payer was charged, or a refund did not reach him, and the money stands
+    in suspense.
     """
+    number = refused.source_no
+    refund = await find_refund(desk.db, app_id=refused.app_id, refund_no=number)
     case = await new_case(
         desk,
         CaseKind.LEDGER_REFUSED,
-        subject=Subject.PAYMENT,
-        number=refused.source_no,
-        payment_no=refused.source_no,
+        subject=Subject.REFUND if refund else Subject.PAYMENT,
+        number=number,
+        payment_no=refund.payment_no if refund else number,
         app_id=refused.app_id,
         trace_no=refused.trace_no,
         facts={

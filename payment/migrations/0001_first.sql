@@ -24,9 +24,11 @@ CREATE TABLE payment (
     version        bigint      NOT NULL DEFAULT 1,
     channel_code   text        NOT NULL DEFAULT '',
     attempt_no     text        COLLATE "C" NOT NULL DEFAULT '',  -- Whose word brought it here.
+    attempt_state  text        NOT NULL DEFAULT '',  -- That word.
     reported_minor bigint      NOT NULL DEFAULT 0 CHECK (reported_minor >= 0),
     reported_currency_code text NOT NULL DEFAULT '',
     review_kind    text        NOT NULL DEFAULT '',  -- Of its case, also when that is over.
+    from_suspense  boolean     NOT NULL DEFAULT false,  -- It was accepted out of there.
     failure_reason text        NOT NULL DEFAULT '',
     qr_code        text        NOT NULL DEFAULT '',
     fingerprint    bytea       NOT NULL,
@@ -57,6 +59,7 @@ CREATE TABLE refund (
     version        bigint      NOT NULL DEFAULT 1,
     channel_code   text        NOT NULL DEFAULT '',
     attempt_no     text        COLLATE "C" NOT NULL DEFAULT '',
+    attempt_state  text        NOT NULL DEFAULT '',
     reported_minor bigint      NOT NULL DEFAULT 0 CHECK (reported_minor >= 0),
     review_kind    text        NOT NULL DEFAULT '',
     failure_reason text        NOT NULL DEFAULT '',

@@ -152,9 +152,11 @@ class _Move(_Key):
     cost_minor: int
     channel_code: str
     attempt_no: str
+    attempt_state: str
     reported_minor: int
     reported_currency_code: str
     review_kind: str
+    from_suspense: bool
     failure_reason: str
     qr_code: str
     due_time: datetime | None
@@ -186,9 +188,11 @@ _MOVED = {
     "cost_minor": "bigint",
     "channel_code": "text",
     "attempt_no": "text",
+    "attempt_state": "text",
     "reported_minor": "bigint",
     "reported_currency_code": "text",
     "review_kind": "text",
+    "from_suspense": "boolean",
     "failure_reason": "text",
     "qr_code": "text",
     "due_time": "timestamptz",

@@ -125,6 +125,7 @@ class _Move(_Key):
     state: RefundState
     channel_code: str
     attempt_no: str
+    attempt_state: str
     reported_minor: int
     review_kind: str
     failure_reason: str
@@ -147,6 +148,7 @@ _MOVED = {
     "state": "text",
     "channel_code": "text",
     "attempt_no": "text",
+    "attempt_state": "text",
     "reported_minor": "bigint",
     "review_kind": "text",
     "failure_reason": "text",

@@ -1,8 +1,12 @@
 """Money in doubt, with everything real: books, trade, webhooks and the way out."""
 
+import pytest
+
 from tests.defects.mall import Mall
 from tests.waiting import eventually
+from tongbao.channel.v1 import events_pb2 as channel_events
 from tongbao.payment.v1 import case_pb2
+from tongbao.payment.v1 import events_pb2 as payment_events
 from tongbao.payment.v1 import payment_ops_service_pb2 as ops
 
 ACCEPT, GIVE_BACK = case_pb2.RESOLUTION_ACCEPT, case_pb2.RESOLUTION_GIVE_BACK
@@ -147,4 +151,66 @@ async def test_a_merchant_who_has_spent_the_money_owes_it(mall: Mall):
 
     await eventually(lambda: mall.books().get("receivable:merchant:CNY") == -19_880)
     assert number
+    await mall.proves()
+
+
+async def heard_again(mall: Mall) -> None:
+    """NATS loses how far was read: all of channel comes to payment anew, then its to the ledger."""
+    for service, source, kind in (
+        ("payment", "channel", channel_events.AttemptReviewed),
+        ("ledger", "payment", payment_events.PaymentReviewed),
+    ):
+        await mall.ground.deliver_again(service, source=source)
+        [told, *_] = mall.services[source].published(kind)
+        # Applied after all that is in the stream already.
+        await mall.services[service].applied(await mall.ground.tell(source, told))
+
+
+@pytest.mark.parametrize(("resolution", "then"), [(ACCEPT, "paid"), (GIVE_BACK, "closed")])
+async def test_a_reversal_is_judged_once(mall: Mall, resolution, then):
+    """Provider and channel say it again after a person has decided: the books stay as they are."""
+    trade = await mall.until(await mall.order(27_705), "review")
+    case = await mall.case("CHANNEL_REVERSED")
+    await mall.office.decide(case, resolution)
+    decided = await mall.office.resolved(case)
+    trade = await mall.until(trade, then)
+    fee, cost = {"merchant_pending__merchant": 27_705 - 166, "fee_income__": 166}, 105
+    paid = fee | {"clearing__sim-a": cost - 27_705, "channel_cost__": -cost}
+    await mall.booked(**paid if resolution == ACCEPT else {})
+    books = mall.books()
+
+    [[attempt_no, provider_no]] = mall.services["channel"].rows(
+        "SELECT attempt_no, provider_no FROM attempt"
+    )
+    await mall.calls_back(attempt_no, "REVERSED", provider_no=provider_no, amount_minor=27_705)
+    await heard_again(mall)
+
+    assert mall.books() == books
+    assert (await mall.now(trade)).state == trade.state
+    assert await mall.office.resolved(case) == decided
+    assert len(mall.services["channel"].published(channel_events.AttemptReviewed)) == 1
+    assert mall.services["payment"].rows("SELECT count(*) FROM give_back") == [(0,)]
+    await mall.proves()
+
+
+@pytest.mark.parametrize(("resolution", "then"), [(ACCEPT, "succeeded"), (GIVE_BACK, "failed")])
+async def test_a_refund_that_came_back_is_judged_once(mall: Mall, resolution, then):
+    """退票 that is told again: suspense has nothing of it any more, so nobody is paid out of it."""
+    trade = await mall.until(await mall.order(50_000), "paid")
+    await mall.shop.refund(trade, 7_705)
+    case = await mall.case("CHANNEL_REVERSED")
+    await mall.office.decide(case, resolution)
+    decided = await mall.office.resolved(case)
+    rows = mall.services["payment"].rows
+    assert rows("SELECT state FROM refund") == [(then,)]
+    await eventually(lambda: "suspense::CNY" not in mall.books())
+    books = mall.books()
+
+    [told] = mall.services["channel"].published(channel_events.AttemptReviewed)
+    await mall.ground.deliver_again("payment", source="channel")
+    await mall.services["payment"].applied(await mall.ground.tell("channel", told))
+
+    assert rows("SELECT state FROM refund") == [(then,)]
+    assert await mall.office.resolved(case) == decided
+    assert mall.books() == books
     await mall.proves()

@@ -119,6 +119,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
     "ledger.AccountingService/CutDay": (OPERATORS,),
     "ledger.AccountingService/CloseDay": (OPERATORS,),
     "ledger.AccountingService/ListDays": (OPERATORS,),
+    "ledger.AccountingService/ListHistoryDays": (OPERATORS,),
     "ledger.AccountingService/GetDayTrialBalance": (OPERATORS,),
     "ledger.AccountingService/GetBalanceSheet": (OPERATORS,),
     "ledger.AccountingService/GetIncomeStatement": (OPERATORS,),

@@ -148,6 +148,7 @@ async def test_log_lines_of_every_service_carry_the_trace_number(seen):
         r'tongbao_due_late_seconds\{table="payment"\} 0\.0',
         r'tongbao_ledger_imbalance_minor\{currency="CNY"\} 0\.0',
         r'tongbao_ledger_unclosed_day_seconds\{book="1"\} 0\.0',
+        r'tongbao_ledger_book_tampered\{book="1"\} 0\.0',
         r"tongbao_webhook_age_seconds 0\.0",
         r"tongbao_pool_requests_total [1-9]",
         r'rpc_server_call_duration_seconds_count\{rpc_method="tongbao.trade.v1.TradeService/PayTr'

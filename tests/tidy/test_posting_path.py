@@ -18,6 +18,7 @@ from tests.tidy.rules import Source
 ROOT = Path(__file__).resolve().parents[2]
 
 _POST = ("ledger/flow/post.py",)
+_LATE = ("ledger/flow/_late.py",)  # What post.py leaves to it.
 _BY_NUMBER = ("ledger/flow/post_transfers.py", "ledger/flow/expire_holds.py")
 
 # What entries are built with and booked by, and the files that may use it.
@@ -25,8 +26,10 @@ HOMES: dict[str, tuple[str, ...]] = {
     "mesh.numbers.derived_id": ("ledger/postings.py",),
     "ledger.postings.PlannedEntry": ("ledger/postings.py",),
     "ledger.templates.parts": ("ledger/postings.py", "ledger/templates/*.py"),
-    "ledger.store.posting.Chain": _POST,
+    "ledger.store.posting.Chain": _POST + _LATE,
     "ledger.store.posting.post_chain": _POST,
+    "ledger.store.posting.post_late_chain": _LATE,
+    "ledger.flow._late.post_late": _POST,
     "ledger.store.transfer.Call": _BY_NUMBER,
     "ledger.store.transfer.post_call": _BY_NUMBER,
     "ledger.flow.post_transfers": ("ledger/doors_*.py",),
@@ -41,7 +44,7 @@ ATTRIBUTES = {
 SQL = re.compile(
     r"\bINSERT\s+INTO\s+(?:ledger\.)?(?:transfer|voucher)\b"
     r"|\bUPDATE\s+(?:ledger\.)?balance\b[^;]*?\bSET\s+(?:debit|credit)\b"
-    r"|\b(?:FROM|LATERAL|SELECT|PERFORM)\s+(?:ledger\.)?post(?:_chains)?\s*\("
+    r"|\b(?:FROM|LATERAL|SELECT|PERFORM)\s+(?:ledger\.)?post(?:_chains|_late_chain)?\s*\("
 )
 SQL_HOMES = (
     "ledger/migrations/0001_post*.sql",
@@ -86,6 +89,8 @@ FAULTS = [
     ("ledger/flow/book_payment.py", "from ledger.store.posting import Chain"),
     ("ledger/flow/book_payment.py", "from ..store.posting import post_chain"),
     ("ledger/flow/book_payment.py", "from ledger.store import posting\nposting.Chain(txn=1)"),
+    ("ledger/flow/post.py", "from ledger.store.posting import post_late_chain"),
+    ("ledger/flow/book_payment.py", "from ledger.flow._late import post_late"),
     ("ledger/flow/settle.py", "from ledger.store.transfer import Call"),
     ("ledger/flow/settle.py", "from ledger.store import transfer as store\nstore.post_call(db)"),
     ("ledger/flow/settle.py", "from ledger.flow.post_transfers import post_transfers"),
@@ -95,6 +100,7 @@ FAULTS = [
     ("ledger/store/day.py", 'CLOSE = """SELECT r.result\nFROM post(1, %(ids)s) r"""'),
     ("ledger/migrations/0001_close.sql", "INSERT INTO voucher (txn) VALUES ('1');"),
     ("ledger/migrations/0001_close.sql", "PERFORM post_chains(1, chains);"),
+    ("ledger/store/day.py", 'LATE = "SELECT outcome FROM post_late_chain(1, floor, chain)"'),
 ]
 
 NEIGHBOURS = [

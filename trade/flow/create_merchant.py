@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import product
 
 from mesh.context import acting
 from mesh.errors import reused
@@ -16,6 +17,14 @@ from tongbao.trade.v1 import reasons_pb2 as reasons
 from trade.desk import Desk
 from trade.model import FeePolicy, Merchant, refuse
 from trade.store import setup
+
+# What the ledger's templates credit a merchant on, and do not open: who was never paid before
+# may be sent money too. What a merchant has in transit, or owes, is opened by what puts it there.
+_KINDS = (
+    ledger_pb2.ACCOUNT_KIND_MERCHANT_PENDING,
+    ledger_pb2.ACCOUNT_KIND_MERCHANT_AVAILABLE,
+    ledger_pb2.ACCOUNT_KIND_MERCHANT_RESERVE,
+)
 
 
 async def create_merchant(
@@ -57,7 +66,9 @@ async def create_merchant(
         refund_policy=refund_policy,
         create_time=desk.clock.now(),
     )
-    await asyncio.gather(*(_open_account(desk, merchant, currency) for currency in currency_codes))
+    await asyncio.gather(
+        *(_open_account(desk, merchant, *one) for one in product(_KINDS, currency_codes))
+    )
     if await setup.add_merchant(desk.db, merchant, request=request):
         return merchant, False
     known = await _known(desk, request, app_id=app_id)
@@ -65,11 +76,11 @@ async def create_merchant(
     return known, True
 
 
-async def _open_account(desk: Desk, merchant: Merchant, currency_code: str) -> None:
+async def _open_account(
+    desk: Desk, merchant: Merchant, kind: ledger_pb2.AccountKind.ValueType, currency_code: str
+) -> None:
     account = ledger_pb2.AccountKey(
-        kind=ledger_pb2.ACCOUNT_KIND_MERCHANT_PENDING,
-        owner=merchant.merchant_id,
-        currency_code=currency_code,
+        kind=kind, owner=merchant.merchant_id, currency_code=currency_code
     )
     context = item_pb2.ItemContext(app_id=merchant.app_id)  # An operator asks on its behalf.
     await desk.accounts.ask(ledger.OpenAccountItem(context=context, account=account))

@@ -119,11 +119,16 @@ class Writer:
     def write(self, calls, *, size):
         """Post so many calls; a new accounting date begins now and then."""
         for _ in range(calls):
-            post(self.connection, *(self._transfer() for _ in range(self.dice.randint(1, size))))
+            self.call(size)
             if self.dice.random() < 0.1:
                 next_day(self.connection)
 
-    def _transfer(self):
+    def call(self, size):
+        """Post up to so many transfers in one block."""
+        post(self.connection, *(self.transfer() for _ in range(self.dice.randint(1, size))))
+
+    def transfer(self):
+        """Return a transfer, or what ends a hold or takes a transfer back."""
         dice = self.dice
         chance = dice.random()
         wallet = dice.choice(self.wallets)

@@ -18,14 +18,14 @@ BOOK = 1
 _OPEN = """
 WITH a AS (
     INSERT INTO account (account_id, book_id, kind, owner, currency_code)
-    OVERRIDING SYSTEM VALUE VALUES (%(id)s, 1, 'test', %(id)s::text, %(currency)s)
+    OVERRIDING SYSTEM VALUE VALUES (%(id)s, %(book)s, %(kind)s, %(id)s::text, %(currency)s)
 )
 INSERT INTO balance (account_id, book_id, normal, floor, cap, status, currency_code)
-VALUES (%(id)s, 1, %(normal)s, %(floor)s, %(cap)s, %(status)s, %(currency)s)
+VALUES (%(id)s, %(book)s, %(normal)s, %(floor)s, %(cap)s, %(status)s, %(currency)s)
 """
 POST_SQL = """
 SELECT o_block, o_result FROM post(
-    1, %(id)s::uuid[], %(debit)s::bigint[], %(credit)s::bigint[], %(amount)s::bigint[],
+    %(book)s, %(id)s::uuid[], %(debit)s::bigint[], %(credit)s::bigint[], %(amount)s::bigint[],
     %(code)s::smallint[], %(flags)s::smallint[], %(ref)s::uuid[], %(ttl)s::integer[],
     %(txn)s::uuid[], p_ends => %(ends)s::integer[])
 """
@@ -66,12 +66,23 @@ def resolve(hold, flags, amount=-1, **more):
 
 
 def open_account(
-    connection, account_id, *, normal=1, floor=LOWEST, cap=HIGHEST, status=0, currency="CNY"
+    connection,
+    account_id,
+    *,
+    normal=1,
+    floor=LOWEST,
+    cap=HIGHEST,
+    status=0,
+    currency="CNY",
+    kind="test",
+    book=BOOK,
 ):
     connection.execute(
         _OPEN,
         {
             "id": account_id,
+            "book": book,
+            "kind": kind,
             "normal": normal,
             "floor": floor,
             "cap": cap,
@@ -88,14 +99,15 @@ def reverse(original, flags, amount, **more):
     return transfer(debit, credit, amount, flags, ref=original.id, **more)
 
 
-def columns(transfers, ends=None):
+def columns(transfers, ends=None, book=BOOK):
     names = Transfer.__annotations__
-    return {name: [getattr(one, name) for one in transfers] for name in names} | {"ends": ends}
+    asked = {name: [getattr(one, name) for one in transfers] for name in names}
+    return asked | {"ends": ends, "book": book}
 
 
-def post(connection, *transfers, ends=None):
+def post(connection, *transfers, ends=None, book=BOOK):
     """Return the result codes. `ends` are the places of the last transfers of several calls."""
-    return connection.execute(POST_SQL, columns(transfers, ends)).fetchone()[1]
+    return connection.execute(POST_SQL, columns(transfers, ends, book)).fetchone()[1]
 
 
 def balance(connection, account_id):

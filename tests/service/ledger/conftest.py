@@ -6,6 +6,7 @@ import pytest
 
 from ledger.accounts import Accounts
 from ledger.desk import Desk
+from ledger.history.read import History
 from mesh.clock import Clock
 from mesh.context import Acting, acting_as
 from mesh.db import Database
@@ -18,10 +19,11 @@ def dsn(database):
 
 
 @pytest.fixture
-async def desk(dsn) -> AsyncIterator[Desk]:
+async def desk(dsn, tmp_path) -> AsyncIterator[Desk]:
     """The first parameter of every flow, acting for the app `mall`."""
     async with Database(dsn) as db:
-        yield Desk(db=db, clock=Clock(), accounts=Accounts(db))
+        history = History(tmp_path / "history")
+        yield Desk(db=db, clock=Clock(), accounts=Accounts(db), history=history)
 
 
 @pytest.fixture(autouse=True)

@@ -77,6 +77,7 @@ class Hold:
     credit: int
     left: int
     state: int = OPEN
+    until: int | None = None  # Seconds of business time, as `Oracle.now`.
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class Oracle:
     holds: dict = field(default_factory=dict)
     rejected: set = field(default_factory=set)
     reversed: dict = field(default_factory=dict)
+    now: int = 0
 
     def post(self, transfers):
         """Return the result codes of one call."""
@@ -156,6 +158,8 @@ class Oracle:
             return False
         was = booked.asked
         if (was.flags, was.ref, was.code) != (asked.flags, asked.ref, asked.code):
+            return False
+        if was.txn != asked.txn:
             return False
         if asked.amount == -1 or asked.flags & (SWEEP_DEBIT | SWEEP_CREDIT):
             return True
@@ -256,6 +260,8 @@ class Oracle:
             raise Fails(31)
         if hold.state != OPEN:
             raise Fails({POSTED: 33, VOIDED: 34, EXPIRED: 35}[hold.state])
+        if not flags & EXPIRY and hold.until is not None and hold.until <= self.now:
+            raise Fails(35)
         if flags & VOID:
             if amount > 0 and amount != hold.left:
                 raise Fails(31)
@@ -277,7 +283,8 @@ class Oracle:
                 by_void = EXPIRED if asked.flags & EXPIRY else VOIDED
                 hold.state = by_void if asked.flags & VOID else POSTED
         elif asked.flags & PENDING:
-            self.holds[asked.id] = Hold(booked.debit, booked.credit, booked.amount)
+            until = self.now + asked.ttl if asked.ttl else None
+            self.holds[asked.id] = Hold(booked.debit, booked.credit, booked.amount, until=until)
         elif asked.flags & (RED | BLUE):
             self._take_back(asked, 1)
         self.journal[asked.id] = booked

@@ -12,7 +12,7 @@ from ledger.flow.get_account import get_account
 from ledger.flow.open_account import open_account
 from ledger.flow.set_account_limits import set_account_limits
 from ledger.flow.unblock_account import unblock_account
-from ledger.model import Account, AccountKind
+from ledger.model import CUSTOMERS, NATURES, Account, AccountKind
 from ledger.store.account_change import Terms
 from ledger.store.account_view import (
     CAP_NONE,
@@ -26,7 +26,7 @@ from mesh.context import Acting, acting_as
 from mesh.errors import Refused
 from tests.service.ledger.account_world import asked, ids_of, named
 from tests.service.ledger.books import PENDING, POST, connect, post, resolve, transfer, waiting
-from tests.service.ledger.events import CLEARING, FEES, WALLET, booked, open_all, posting
+from tests.service.ledger.events import CLEARING, WALLET, booked, open_all, posting
 
 BEN = Account(AccountKind.WALLET, "MALL/u2", "CNY")
 
@@ -213,10 +213,19 @@ async def test_an_account_closes_when_it_is_empty_and_for_good(desk, dsn):
 
 
 async def test_what_everybody_needs_is_never_closed_blocked_or_limited(desk):
-    """Events of others name it: they would be refused, and for ever."""
-    await open_all(desk)
+    """Events of others name it: they would be refused, and for ever. Of every such kind."""
     wallets = Account(AccountKind.CLEARING, "balance", "CNY")
-    for account in (FEES, wallets, CLEARING):
+    others = [
+        Account(kind, "mer_1" if nature.owned else "", "CNY")
+        for kind, nature in NATURES.items()
+        if kind not in CUSTOMERS
+    ]
+    assert {one.kind for one in others} == {*AccountKind} - {
+        AccountKind.WALLET, AccountKind.MERCHANT_PENDING, AccountKind.MERCHANT_AVAILABLE,
+        AccountKind.MERCHANT_RESERVE,
+    }  # fmt: skip
+    for account in (wallets, *others):
+        await open_account(desk, account)
         for verb in (
             close_account,
             partial(block_account, marks=DEBIT_BLOCKED),

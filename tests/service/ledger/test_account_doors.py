@@ -257,6 +257,11 @@ async def test_the_command_line_keeps_accounts(ground):
             assert done.returncode == 1
             assert "why: ACCOUNT_NOT_EMPTY, account_id = " in done.stderr
             assert "next: Pay out what is on it" in done.stderr
+            done = await run("block", "fee_income::CNY", "--debit", "--cause", "x")
+            assert done.returncode == 1
+            assert "why: ACCOUNT_INDISPENSABLE, account_id = " in done.stderr
+            assert "kind = FEE_INCOME" in done.stderr
+            assert "next: Only wallets and what merchants have" in done.stderr
             done = await run("account", "wallet:MALL/u2:CNY", "--json")
             assert done.returncode == 1
             assert "tongbao ledger accounts" in json.loads(done.stderr)["next"]

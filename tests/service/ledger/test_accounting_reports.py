@@ -6,6 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from ledger.flow._accounts import Request
+from ledger.flow.block_account import block_account
+from ledger.flow.close_account import close_account
 from ledger.flow.close_day import close_day
 from ledger.flow.close_income import close_income
 from ledger.flow.cut_day import cut_day
@@ -16,12 +19,15 @@ from ledger.flow.list_day_vouchers import list_day_vouchers
 from ledger.flow.list_days import list_days
 from ledger.flow.open_account import open_account
 from ledger.flow.prove_book import prove_book
-from ledger.model import Account, AccountKind
+from ledger.flow.set_account_limits import set_account_limits
+from ledger.model import NATURES, Account, AccountKind
+from ledger.store.account_view import Named
+from ledger.templates.funds import CLOSES
 from mesh.errors import Refused
 from mesh.lists import Page
 from tests.service.ledger.books import BOOK
 from tests.service.ledger.days import all_of, closed_day, next_day
-from tests.service.ledger.events import block, booked, open_all, posting, standing
+from tests.service.ledger.events import booked, open_all, posting, standing
 
 FEES = Account.of("fee_income::CNY")
 
@@ -232,19 +238,44 @@ async def test_income_on_the_other_side_is_carried_too(desk):
     assert "fee_income::CNY" not in balances
 
 
-async def test_income_that_is_refused_is_told(desk, three_days):
-    """An account that somebody blocked; the period waits, and none comes behind it."""
+def kinds_that_are_closed():
+    """The kinds of accounts that carry income into profit, and the profit."""
+    legs = [leg for template in CLOSES.values() for leg in template.legs]
+    return sorted({side.kind for leg in legs for side in (leg.debit, leg.credit)})
+
+
+@pytest.mark.parametrize("kind", kinds_that_are_closed())
+async def test_nobody_can_have_income_refused(desk, kind):
+    """Its accounts are not blocked, limited or closed through any door, and have no floor."""
+    account = Account(kind, "", "CNY")
+    await desk.accounts.open(BOOK, account)
+    request = Request(
+        request_id="r-1", fingerprint=b"", named=Named(account=account), cause="a test"
+    )
+    for change in (
+        block_account(desk, request, marks=1),
+        set_account_limits(desk, request, floor_minor=0, cap_minor=None),
+        close_account(desk, request),
+    ):
+        with pytest.raises(Refused, match="account indispensable"):
+            await change
+    assert not NATURES[kind].floored
+    assert all(template.opens for template in CLOSES.values())
+
+
+async def test_a_period_of_long_ago_is_carried_by_numbers_of_today(desk, three_days):
+    """Under old ones its entries would belong to what has left the database."""
     *_, third = three_days
-    await block(desk, FEES, 1)
+    await desk.clock.advance(desk.db, timedelta(days=400))
+    today = await next_day(desk)
 
-    with pytest.raises(Refused) as refused:
-        await close_income(desk, book_id=BOOK, to=third)
+    period, _ = await close_income(desk, book_id=BOOK, to=third)
 
-    assert refused.value.reason == "INCOME_REFUSED"
-    assert refused.value.facts["refusal"] == "DEBIT_ACCOUNT_BLOCKED"
-    fourth = await closed_day(desk)
-    with pytest.raises(Refused, match="period out of order"):
-        await close_income(desk, book_id=BOOK, to=fourth)
+    assert period.claim_date == today + timedelta(days=1)
+    numbers = await all_of(
+        desk, "SELECT DISTINCT left(source_no, 8) FROM voucher WHERE template LIKE '%%CLOSED%%'"
+    )
+    assert numbers == [(f"{period.claim_date:%Y%m%d}",)]
 
 
 async def test_vouchers_have_a_day_added_up(desk, three_days):

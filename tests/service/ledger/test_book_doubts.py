@@ -54,6 +54,7 @@ def again(one, kind):
     """The same payment, accepted."""
     after = reviewed(one, kind)
     after.state = payment_pb2.Payment.STATE_SUCCEEDED
+    after.from_suspense |= kind != "CHANNEL_REVERSED"
     return after
 
 
@@ -101,6 +102,38 @@ async def test_a_reversal_mirrors_the_success_in_any_order(desk):
 
     await book_payment(desk, again(one, "CHANNEL_REVERSED"))
     assert await standing(desk) == PAID
+
+
+TOPPED_UP = {
+    "clearing:sim:CNY": 10_000 - 38, "wallet:MALL/u1:CNY": 10_000, "channel_cost::CNY": 38,
+}  # fmt: skip
+TOP_UP = {"trade_type": kinds_pb2.TRADE_TYPE_RECHARGE, "fee_minor": 0, "merchant_id": ""}
+
+
+@pytest.mark.parametrize(("fields", "paid"), [({}, PAID), (TOP_UP, TOPPED_UP)], ids=["pay", "top"])
+async def test_what_was_accepted_late_is_taken_back_from_its_owner(desk, fields, paid):
+    """It was never collected, it came out of suspense: told in any order, and twice."""
+    for count, order in enumerate(itertools.permutations(range(3))):
+        one = payment(attempt_no=NUMBERS.next(Kind.ATTEMPT), **fields)
+        accepted = again(one, "LATE_SUCCESS")
+        back = reviewed(accepted, "CHANNEL_REVERSED")
+        told = [
+            (book_review, reviewed(one, "LATE_SUCCESS")),
+            (book_payment, accepted),
+            (book_review, back),
+        ]
+        for place in [*order, *order]:
+            flow, event = told[place]
+            await flow(desk, event)
+        assert await standing(desk) == times(paid, count), order
+
+        for _ in range(2):
+            await book_payment(desk, again(back, "CHANNEL_REVERSED"))
+        assert await standing(desk) == times(paid, count + 1), order
+
+
+def times(paid, count):
+    return {name: much * count for name, much in paid.items() if count}
 
 
 async def test_who_has_spent_the_money_owes_it(desk):

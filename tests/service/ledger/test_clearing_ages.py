@@ -68,7 +68,7 @@ async def test_every_age_has_its_bucket(desk):
     assert await age_of(desk) == (33, [0, 1, 1, 1, 4, 23, 3])
 
 
-async def test_days_that_are_not_closed_come_from_the_journal(desk):
+async def test_days_that_are_not_closed_count_all_the_same(desk):
     """Also while one is being closed: what is written of it so far is a draft."""
     await moved(desk, 100)
     await closed_day(desk)

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.service.ledger.days import account_days, all_of, closed_day, next_day
 from tests.service.ledger.events import booked, open_all, posting
 
 WRITTEN = ("account_day", "voucher_day", "subject_day")
-DRAFT = "day_sum"
+DRAFTS = ("day_sum", "voucher_sum")
 
 
 async def refusal_of(desk, acct_date):
@@ -35,7 +36,7 @@ async def written(desk):
     """Everything that closing writes, but when."""
     return [
         await all_of(desk, f"SELECT t::text AS row FROM {table} t ORDER BY 1")
-        for table in (*WRITTEN, DRAFT)
+        for table in (*WRITTEN, *DRAFTS)
     ]
 
 
@@ -109,7 +110,7 @@ async def test_closing_twice_changes_nothing(desk):
     assert {(day.state, day.close_time) for day in days} == {(DayState.CLOSED, days[0].close_time)}
     assert (await step(desk, over)).state is StepState.CLOSED
     assert await written(desk) == before
-    assert all(before[:-1])
+    assert all(before[:3])
 
 
 async def test_a_day_is_closed_in_steps(desk):
@@ -134,7 +135,37 @@ async def test_a_day_is_closed_in_steps(desk):
         "fee_income::CNY": (0, 0, 15, 15, 5),
         "channel_cost::CNY": (0, 456, 0, 456, 12),
     }
-    assert [len(rows) for rows in in_steps] == [5, 7, 5, 0]
+    assert [len(rows) for rows in in_steps] == [5, 7, 5, 0, 0]
+
+
+async def sizes(desk):
+    """How many rows there are of accounts, and of their sums."""
+    counts = "SELECT (SELECT count(*) FROM account_day) AS a, (SELECT count(*) FROM day_sum) AS b"
+    [row] = await all_of(desk, counts)
+    return row
+
+
+async def test_no_step_is_longer_than_it_may_be(desk, dsn):
+    """Not the last one, nor one that takes a draft away: two accounts, and their few sums."""
+    await open_all(desk)
+    for n in range(6):
+        await booked(desk, posting("COLLECTED", fee_minor=n), posting("RECHARGED"))
+    over = await next_day(desk)
+    with connect(dsn) as connection:
+        seen = [(await sizes(desk), StepState.MORE)]
+        while seen[-1][1] is StepState.MORE:
+            if seen[-1][0][0] == 4:  # Four of five accounts are written: now it cannot close.
+                connection.execute("UPDATE balance SET normal = -normal")
+            state = (await step(desk, over, most=2)).state
+            seen.append((await sizes(desk), state))
+
+    assert seen[-1] == ((0, 0), StepState.UNBALANCED)
+    by_step = [one for one, _ in seen]
+    assert max(account for account, _ in by_step) == 4
+    for (account, sums), (account_after, sums_after) in pairwise(by_step):
+        assert abs(account_after - account) <= 2
+        assert sums - sums_after <= 4
+    assert [one for one in by_step if one[0] == 2 and one[1] < 4], "sums go with their accounts"
 
 
 async def test_a_draft_goes_when_the_day_does_not_close(desk, dsn):
@@ -149,7 +180,7 @@ async def test_a_draft_goes_when_the_day_does_not_close(desk, dsn):
         while steps[-1].state is StepState.MORE:
             steps.append(await step(desk, over, most=1))
         assert steps[-1].state is StepState.UNBALANCED
-        assert await written(desk) == [[], [], [], []]
+        assert await written(desk) == [[], [], [], [], []]
 
         connection.execute("UPDATE transfer SET amount = amount - 1 WHERE seq = 8193")
     day = await close_day(desk, book_id=BOOK, acct_date=over)
@@ -285,6 +316,6 @@ async def test_a_tampered_journal_does_not_close(desk, dsn, what, change, said):
 
     assert refused.reason == "DAY_UNBALANCED"
     assert re.search(said, refused.facts["problem"]), refused.facts["problem"]
-    assert await written(desk) == [[], [], [], []]
+    assert await written(desk) == [[], [], [], [], []]
     day = await store.find_day(desk.db, book_id=BOOK, acct_date=over)
     assert day.state is DayState.CUT

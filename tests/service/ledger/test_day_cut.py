@@ -28,7 +28,7 @@ TEMPLATES = ("COLLECTED", "RECHARGED", "WALLET_PAID", "REFUND_ASKED")
 async def twin(desk, dsn):
     """The desk of a second replica."""
     async with Database(dsn) as db:
-        yield Desk(db=db, clock=desk.clock, accounts=Accounts(db))
+        yield Desk(db=db, clock=desk.clock, accounts=Accounts(db), history=desk.history)
 
 
 async def test_a_book_begins_with_its_first_day(desk):

@@ -76,7 +76,7 @@ async def test_two_replicas_turn_a_day_once(desk, dsn):
     await booked(desk, posting("COLLECTED"))
     await desk.clock.advance(desk.db, timedelta(days=1))
     async with Database(dsn) as db:
-        twin = Desk(db=db, clock=desk.clock, accounts=Accounts(db))
+        twin = Desk(db=db, clock=desk.clock, accounts=Accounts(db), history=desk.history)
         await asyncio.gather(*(turn_days(one) for one in (desk, twin, desk, twin)))
 
     assert await states(desk) == [DayState.OPEN, DayState.CLOSED]

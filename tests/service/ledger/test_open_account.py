@@ -8,9 +8,11 @@ from ledger.accounts import Accounts
 from ledger.desk import Desk
 from ledger.flow.open_account import open_account
 from ledger.model import Account, AccountKind
+from ledger.postings import TEMPLATES, plan
 from mesh.db import Database
 from mesh.errors import Refused
 from tests.service.ledger.books import connect, waiting
+from tests.service.ledger.effects import PARTS
 from tests.service.ledger.events import FEES, PENDING, SUSPENSE, WALLET, booked, open_all, posting
 
 SYSTEM = {
@@ -66,7 +68,7 @@ async def test_opening_again_changes_nothing(desk):
     before = await desk.db.rows("SELECT account_id, debit, credit FROM balance ORDER BY 1")
 
     await open_account(desk, PENDING)
-    other = Desk(db=desk.db, clock=desk.clock, accounts=Accounts(desk.db))
+    other = Desk(db=desk.db, clock=desk.clock, accounts=Accounts(desk.db), history=desk.history)
     await open_account(other, PENDING)
 
     after = await desk.db.rows("SELECT account_id, debit, credit FROM balance ORDER BY 1")
@@ -76,7 +78,7 @@ async def test_opening_again_changes_nothing(desk):
 async def test_many_who_open_at_once_agree(desk, dsn):
     """Two replicas, each with forty wallets of one line, half of them the same."""
     async with Database(dsn) as db:
-        twin = Desk(db=db, clock=desk.clock, accounts=Accounts(db))
+        twin = Desk(db=db, clock=desk.clock, accounts=Accounts(db), history=desk.history)
         wallets = [Account(AccountKind.WALLET, f"MALL/u{n}", "CNY") for n in range(60)]
 
         await asyncio.gather(
@@ -140,3 +142,32 @@ async def test_what_is_forgotten_is_asked_for_again(desk):
     for _ in range(3):
         assert await small.ids(1, wanted) == ids
         assert await small.ids(1, wanted[::-1]) == ids[::-1]
+
+
+# What trade and channel open before anybody of theirs goes live.
+LIVE = [
+    (AccountKind.WALLET, ("MALL/u1", "MALL/u2")),
+    (AccountKind.MERCHANT_PENDING, ("mer_1", "mer_2")),
+    (AccountKind.MERCHANT_AVAILABLE, ("mer_1", "mer_2")),
+    (AccountKind.MERCHANT_RESERVE, ("mer_1", "mer_2")),
+    (AccountKind.CLEARING, ("sim",)),
+]
+# What is only there once something stands on it: opened by the template that put it there.
+FILLED_FIRST = {AccountKind.RECEIVABLE, AccountKind.PAYOUT_TRANSIT}
+
+
+async def test_no_template_misses_an_account_of_who_is_live(desk):
+    """All that do not open accounts; those of what was put somewhere before are there by then."""
+    for kind, owners in LIVE:
+        for owner in owners:
+            await open_account(desk, Account(kind, owner, "CNY"))
+    lives = [name for name, one in TEMPLATES.items() if not one.opens]
+    for name in lives:
+        event = posting(name, **PARTS)
+        legs = {Account.of(side) for one in plan(event)[1] for side in (one.debit, one.credit)}
+        missing = {one.kind for one in legs if await desk.accounts.ids(1, [one.name]) == [None]}
+        assert missing <= FILLED_FIRST, name
+        for kind in missing:
+            fills = [other for other, one in TEMPLATES.items() if one.opens and any(
+                kind in (leg.debit.kind, leg.credit.kind) for leg in one.legs)]  # fmt: skip
+            assert fills, (name, kind)

@@ -231,7 +231,7 @@ async def test_of_two_contents_at_two_replicas_the_first_decides(desk, dsn):
     """Both wait for the book; the second looks for refusals when it has it, not before."""
     events = await with_and_without_fee(desk)
     async with Database(dsn) as db:
-        twin = Desk(db=db, clock=desk.clock, accounts=desk.accounts)
+        twin = Desk(db=db, clock=desk.clock, accounts=desk.accounts, history=desk.history)
         calls = []
         with connect(dsn) as holder, holder.transaction():
             holder.execute("SELECT 1 FROM book FOR UPDATE")
@@ -304,7 +304,7 @@ async def test_a_batch_is_no_larger_than_a_message_may_be(desk, dsn):
     """512 events fit into one, however many rows a statement may have."""
     await open_all(desk)
     async with Database(dsn, rows_max=4_096) as db:
-        large = Desk(db=db, clock=desk.clock, accounts=desk.accounts)
+        large = Desk(db=db, clock=desk.clock, accounts=desk.accounts, history=desk.history)
         events = [posting("COLLECTED") for _ in range(600)]
 
         answers = await asyncio.gather(*(booked(large, event) for event in events))
@@ -370,12 +370,13 @@ async def test_a_line_may_have_a_book_of_its_own(desk):
     ]
 
 
-async def test_an_event_of_a_month_without_partition_is_booked_all_the_same(desk):
-    """It lies in the default partition, where the alarm finds it."""
+@pytest.mark.parametrize(("date", "part"), [("20190101", "late"), ("20990101", "default")])
+async def test_an_event_of_a_week_without_partition_is_booked_all_the_same(desk, date, part):
+    """It lies beside the weeks; in the default partition, where none may be, the alarm finds it."""
     await open_all(desk)
     number = NUMBERS.next(Kind.PAYMENT)
-    old = posting("COLLECTED", source_no="20190101" + number[8:])
+    odd = posting("COLLECTED", source_no=date + number[8:])
 
-    assert await booked(desk, old, old) == ["posted", "exists"]
-    [row] = await desk.db.rows("SELECT count(*) FROM transfer_default")
+    assert await booked(desk, odd, odd) == ["posted", "exists"]
+    [row] = await desk.db.rows(f"SELECT count(*) FROM transfer_{part}")
     assert row.count == 3

@@ -314,20 +314,6 @@ async def test_the_first_call_of_a_line_keeps_it(books):
     assert kept == [("", 1), ("L0", 1), ("L1", 1), ("L2", 1), ("MALL", 1)]
 
 
-async def test_a_line_with_accounts_stays(books):
-    """Its wallets are in the book that they were opened in."""
-    books.rows("""
-        INSERT INTO account (account_id, book_id, kind, owner, currency_code)
-        OVERRIDING SYSTEM VALUE VALUES (50, 1, 'wallet', 'SHOP/u1', 'CNY')
-    """)
-    await books.ops.CreateBook(pb.CreateBookRequest(name="second"))
-    request = pb.AssignBookRequest(business_code="SHOP", name="second")
-
-    assert await books.refusal(books.ops.AssignBook(request)) == "BUSINESS_CODE_IN_USE"
-    books.rows("DELETE FROM account WHERE owner = 'SHOP/u1'")
-    assert (await books.ops.AssignBook(request)).book_id == 2
-
-
 def test_the_contract_says_what_the_books_say(database):
     """Every result has the same number and name in both; OK alone has another number."""
     with connect(database("ledger")) as connection:

@@ -58,7 +58,7 @@ async def test_empty_books_are_proved(desk):
 
 async def test_long_books_are_proved_in_parts(books, monkeypatch):
     """What is wrong in one part is found there, and the parts hang together."""
-    monkeypatch.setattr(flow, "_SLICE_BLOCKS", 3)
+    monkeypatch.setattr(flow, "_SLICE_ENTRIES", 3)
     await booked(books, *[posting("COLLECTED") for _ in range(7)])
 
     assert (await prove_book(books)).findings == []

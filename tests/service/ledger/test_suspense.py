@@ -1,16 +1,18 @@
 """Money in doubt, item by item: what parked it, how old it is, what took it out again."""
 
+import asyncio
 import base64
 import random
 
 import pytest
 
+from ledger.flow import read_suspense
 from ledger.flow.list_suspense import list_suspense
 from ledger.model import AccountKind
 from ledger.store.suspense import ItemsWanted
 from mesh.errors import Refused
 from mesh.lists import Page
-from tests.service.ledger.books import BOOK
+from tests.service.ledger.books import BOOK, connect
 from tests.service.ledger.days import closed_day, next_day
 from tests.service.ledger.events import booked, open_all, posting
 
@@ -154,6 +156,51 @@ async def test_a_book_that_is_not_there_is_refused(desk):
     page = Page(size=1, after="", scope=b"x" * 9)
     with pytest.raises(Refused, match="book not found"):
         await list_suspense(desk, book_id=99, wanted=ItemsWanted(kinds=ALL), page=page)
+
+
+async def at_random(desk, chance, count):
+    """Book so many events that park and take out, on a few traces."""
+    kinds = ("MISMATCH_SUSPENDED", "SUSPENSE_RETURN_ASKED", "SUSPENSE_COLLECTED", "REFUND_RETURNED")
+    for _ in range(count):
+        trace_no, minor = f"MALL-{chance.randint(1, 3)}", chance.randint(1, 99)
+        event = posting(
+            chance.choice(kinds), trace_no=trace_no, amount_minor=minor, fee_minor=0, cost_minor=0
+        )
+        await booked(desk, event)
+
+
+async def test_items_read_bit_by_bit_are_those_that_are_read_at_once(desk, dsn, monkeypatch):
+    """After every few events and an entry at a time, by four at once; then all of it anew."""
+    chance = random.Random(7)
+    monkeypatch.setattr(read_suspense, "_STEP_ENTRIES", 1)
+    for _ in range(8):
+        await at_random(desk, chance, 4)
+        pages = await asyncio.gather(*(listed(desk, settled=True) for _ in range(4)))
+        assert pages == [pages[0]] * 4
+    bit_by_bit = await listed(desk, settled=True, size=200)
+    assert len(bit_by_bit[0]) > 8
+
+    with connect(dsn) as connection:
+        connection.execute("TRUNCATE suspense_read, suspense_move, suspense_item")
+    monkeypatch.setattr(read_suspense, "_STEP_ENTRIES", 1_000)
+    assert await listed(desk, settled=True, size=200) == bit_by_bit
+
+
+async def test_items_stay_when_their_entries_have_left_the_database(desk, dsn):
+    """With what took them out. A day is read before it closes, whether anybody looked or not."""
+    await at_random(desk, random.Random(3), 12)
+    over = await closed_day(desk)
+    with connect(dsn) as connection:
+        for table in ("transfer", "voucher"):
+            connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER append_only")
+            connection.execute(f"DELETE FROM {table}")
+
+    items, totals, _ = await listed(desk, settled=True)
+
+    assert {item.acct_date for item in items} == {over}
+    assert len(items) > 3
+    assert sum(len(item.releases) for item in items) > 3
+    assert [total.balance_minor for total in totals if total.kind is ALL[0]] != [0]
 
 
 @pytest.mark.parametrize("seed", range(3))

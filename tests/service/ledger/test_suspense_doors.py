@@ -6,9 +6,12 @@ import json
 import grpc
 import pytest
 
+from ledger import workers
+from tests.service.ledger.books import connect
 from tests.service.ledger.test_account_doors import furnished, said_to_run, tongbao
 from tests.service.ledger.test_service import CLEARING, WALLET, Neighbours, item, recharge
 from tests.services import info_of
+from tests.waiting import eventually
 from tongbao.ledger.v1 import accounting_service_pb2 as pb
 from tongbao.ledger.v1 import ledger_service_pb2 as ledger_pb
 from tongbao.ledger.v1.accounting_service_pb2_grpc import AccountingServiceStub
@@ -71,6 +74,21 @@ async def test_operators_look_at_money_in_doubt(ground):
         with pytest.raises(grpc.aio.AioRpcError) as failed:
             await stub.GetClearingAges(pb.GetClearingAgesRequest(book_id=99))
         assert info_of(failed.value).reason == "BOOK_NOT_FOUND"
+
+
+async def test_what_is_parked_is_read_before_anybody_looks(ground, monkeypatch):
+    """So that whoever looks need not read all that was parked since somebody did."""
+    monkeypatch.setattr(workers, "SUSPENSE_SECONDS", 0.02)
+    async with ground.run("ledger") as ledger:
+        await in_doubt(ledger)
+        with connect(ledger.dsn) as connection:
+            unread = "SELECT seq FROM suspense_read NATURAL JOIN account WHERE kind = 'suspense'"
+            newest = "SELECT last_seq FROM balance NATURAL JOIN account WHERE kind = 'suspense'"
+            await eventually(
+                lambda: (
+                    connection.execute(unread).fetchall() == connection.execute(newest).fetchall()
+                )
+            )
 
 
 async def test_the_command_line_shows_money_in_doubt(ground):

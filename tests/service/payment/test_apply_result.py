@@ -256,14 +256,14 @@ async def test_a_late_success_after_a_refusal_to_submit_is_a_case(desk):
 
 
 async def test_the_same_conflict_again_opens_its_case_again(desk):
-    """Resolved and given back, then the channel succeeds once more: never without a case."""
+    """Resolved and given back, then another attempt succeeds too: never without a case."""
     payment_no = await seed(desk, state="closed")
     await hear(desk, word(payment_no, "succeeded"))
     await resolve(desk)
     sql = "UPDATE payment SET state = 'closed' WHERE payment_no = %(payment_no)s"
     await desk.db.rows(sql, payment_no=payment_no)
 
-    await hear(desk, word(payment_no, "succeeded"))
+    await hear(desk, word(payment_no, "succeeded", attempt_no="A2"))
 
     assert await cases_of(desk, payment_no) == [("LATE_SUCCESS", "open")]
 

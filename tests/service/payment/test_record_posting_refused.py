@@ -9,6 +9,7 @@ from tests.service.payment.scene import (
     on_behalf_of,
     resolve,
     seed,
+    seed_refund,
     the_payment,
     told,
 )
@@ -44,3 +45,24 @@ async def test_a_refused_posting_opens_one_case(desk):
     }
     assert (await the_payment(desk, payment_no)).state is PaymentState.SUCCEEDED
     assert await told(desk, payment_no) == []
+
+
+async def test_a_refund_that_its_merchant_may_not_have_back_is_a_case_of_the_refund(desk):
+    """Of its payment, too: whoever looks at that finds it."""
+    payment_no = await seed(desk)
+    refund_no = await seed_refund(desk, payment_no)
+    refused = RefusedPosting(
+        template="REFUND_FAILED",
+        source_no=refund_no,
+        app_id="mall",
+        trace_no=TRACE,
+        currency_code="CNY",
+        amount_minor=60,
+        refusal="CREDIT_ACCOUNT_BLOCKED",
+    )
+
+    with on_behalf_of():
+        assert await record_posting_refused(desk, refused=refused)
+
+    [row] = await desk.db.rows("SELECT kind, subject, number, payment_no FROM exception_case")
+    assert tuple(row) == ("LEDGER_REFUSED", "refund", refund_no, payment_no)

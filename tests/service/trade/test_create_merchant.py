@@ -9,7 +9,11 @@ from tongbao.ledger.v1 import ledger_pb2
 from tongbao.trade.v1 import setup_pb2
 from tongbao.trade.v1 import trade_ops_service_pb2 as ops
 
-PENDING = ledger_pb2.ACCOUNT_KIND_MERCHANT_PENDING
+KINDS = (
+    ledger_pb2.ACCOUNT_KIND_MERCHANT_PENDING,
+    ledger_pb2.ACCOUNT_KIND_MERCHANT_AVAILABLE,
+    ledger_pb2.ACCOUNT_KIND_MERCHANT_RESERVE,
+)
 
 
 def request(shop: Shop, **fields) -> ops.CreateMerchantRequest:
@@ -23,7 +27,7 @@ def request(shop: Shop, **fields) -> ops.CreateMerchantRequest:
     return ops.CreateMerchantRequest(**(wanted | fields))
 
 
-async def test_a_merchant_is_made_with_an_account_in_each_currency(world: World, shop: Shop):
+async def test_a_merchant_is_made_with_its_accounts_in_each_currency(world: World, shop: Shop):
     """The accounts are opened on behalf of its app; the terms come back as they were."""
     wanted = request(shop)
     merchant = (await world.ops.CreateMerchant(wanted)).merchant
@@ -32,10 +36,11 @@ async def test_a_merchant_is_made_with_an_account_in_each_currency(world: World,
     assert list(merchant.currency_codes) == ["CNY", "USD"]
     assert merchant.fee == wanted.fee
     opened = [one for one in world.ledger.opened if one[1] == merchant.merchant_id]
-    assert sorted(opened) == [
-        (PENDING, merchant.merchant_id, "CNY", shop.app.app_id),
-        (PENDING, merchant.merchant_id, "USD", shop.app.app_id),
-    ]
+    assert sorted(opened) == sorted(
+        (kind, merchant.merchant_id, currency, shop.app.app_id)
+        for kind in KINDS
+        for currency in ("CNY", "USD")
+    )
 
 
 async def test_no_account_no_merchant(world: World, shop: Shop):

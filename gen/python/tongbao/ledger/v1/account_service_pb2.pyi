@@ -674,7 +674,7 @@ class GetBalanceAtResponse(_message.Message):
     not counted.
     """
     seq: _builtins.int
-    """The account's newest entry by then; 0 for none."""
+    """The account's newest entry by then that moved it; 0 for none."""
     is_final: _builtins.bool
     """Nothing can be booked any more that would change this answer."""
     def __init__(

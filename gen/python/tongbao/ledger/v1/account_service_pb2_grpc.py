@@ -166,8 +166,9 @@ class AccountServiceServicer:
     def ListStatement(self, request, context):
         """Returns the entries of an account 明细, with the balance after each. What is booked while
         pages are read neither repeats an entry nor skips one. A page may be short, or empty, and
-        still lead on. Fails, in this order of precedence, with `PAGE_TOKEN_INVALID`,
-        `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`.
+        still lead on. It reaches back to the first entry: closed days that left the database are
+        read from their files. Fails, in this order of precedence, with `PAGE_TOKEN_INVALID`,
+        `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`, `HISTORY_MISSING`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -175,7 +176,7 @@ class AccountServiceServicer:
 
     def GetBalanceAt(self, request, context):
         """Returns the booked balance as of a moment, or as of the end of an accounting date. Fails,
-        in this order of precedence, with `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`.
+        in this order of precedence, with `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`, `HISTORY_MISSING`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -184,7 +185,7 @@ class AccountServiceServicer:
     def ListHolds(self, request, context):
         """Returns what is or was on hold 冻结 on an account, on either side, the newest first. A page
         may be short, or empty, and still lead on. Fails, in this order of precedence, with
-        `PAGE_TOKEN_INVALID`, `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`.
+        `PAGE_TOKEN_INVALID`, `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`, `HISTORY_MISSING`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

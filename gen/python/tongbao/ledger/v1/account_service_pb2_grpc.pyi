@@ -59,17 +59,18 @@ class AccountServiceStub:
     ListStatement: _aio.UnaryUnaryMultiCallable[_account_service_pb2.ListStatementRequest, _account_service_pb2.ListStatementResponse]
     """Returns the entries of an account 明细, with the balance after each. What is booked while
     pages are read neither repeats an entry nor skips one. A page may be short, or empty, and
-    still lead on. Fails, in this order of precedence, with `PAGE_TOKEN_INVALID`,
-    `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`.
+    still lead on. It reaches back to the first entry: closed days that left the database are
+    read from their files. Fails, in this order of precedence, with `PAGE_TOKEN_INVALID`,
+    `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`, `HISTORY_MISSING`.
     """
     GetBalanceAt: _aio.UnaryUnaryMultiCallable[_account_service_pb2.GetBalanceAtRequest, _account_service_pb2.GetBalanceAtResponse]
     """Returns the booked balance as of a moment, or as of the end of an accounting date. Fails,
-    in this order of precedence, with `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`.
+    in this order of precedence, with `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`, `HISTORY_MISSING`.
     """
     ListHolds: _aio.UnaryUnaryMultiCallable[_account_service_pb2.ListHoldsRequest, _account_service_pb2.ListHoldsResponse]
     """Returns what is or was on hold 冻结 on an account, on either side, the newest first. A page
     may be short, or empty, and still lead on. Fails, in this order of precedence, with
-    `PAGE_TOKEN_INVALID`, `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`.
+    `PAGE_TOKEN_INVALID`, `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`, `HISTORY_MISSING`.
     """
 
 class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -165,8 +166,9 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_account_service_pb2.ListStatementResponse]:
         """Returns the entries of an account 明细, with the balance after each. What is booked while
         pages are read neither repeats an entry nor skips one. A page may be short, or empty, and
-        still lead on. Fails, in this order of precedence, with `PAGE_TOKEN_INVALID`,
-        `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`.
+        still lead on. It reaches back to the first entry: closed days that left the database are
+        read from their files. Fails, in this order of precedence, with `PAGE_TOKEN_INVALID`,
+        `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`, `HISTORY_MISSING`.
         """
 
     @_abc_1.abstractmethod
@@ -176,7 +178,7 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_account_service_pb2.GetBalanceAtRequest, _abc.Awaitable[_account_service_pb2.GetBalanceAtResponse]],
     ) -> _abc.Awaitable[_account_service_pb2.GetBalanceAtResponse]:
         """Returns the booked balance as of a moment, or as of the end of an accounting date. Fails,
-        in this order of precedence, with `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`.
+        in this order of precedence, with `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`, `HISTORY_MISSING`.
         """
 
     @_abc_1.abstractmethod
@@ -187,7 +189,7 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_account_service_pb2.ListHoldsResponse]:
         """Returns what is or was on hold 冻结 on an account, on either side, the newest first. A page
         may be short, or empty, and still lead on. Fails, in this order of precedence, with
-        `PAGE_TOKEN_INVALID`, `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`.
+        `PAGE_TOKEN_INVALID`, `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`, `HISTORY_MISSING`.
         """
 
 def add_AccountServiceServicer_to_server(servicer: AccountServiceServicer, server: _aio.Server) -> None: ...

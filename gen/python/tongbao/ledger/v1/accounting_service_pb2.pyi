@@ -212,6 +212,68 @@ class BookDay(_message.Message):
 Global___BookDay: _TypeAlias = BookDay  # noqa: Y015
 
 @_typing.final
+class HistoryDay(_message.Message):
+    """A closed day whose entries are in files: `<home>/ledger/history/book-<book_id>/<acct_date>/`.
+    A day without entries has no files.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOOK_ID_FIELD_NUMBER: _builtins.int
+    ACCT_DATE_FIELD_NUMBER: _builtins.int
+    FIRST_BLOCK_FIELD_NUMBER: _builtins.int
+    LAST_BLOCK_FIELD_NUMBER: _builtins.int
+    TRANSFERS_FIELD_NUMBER: _builtins.int
+    VOUCHERS_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    TRANSFER_SHA256_FIELD_NUMBER: _builtins.int
+    VOUCHER_SHA256_FIELD_NUMBER: _builtins.int
+    WRITE_TIME_FIELD_NUMBER: _builtins.int
+    book_id: _builtins.int
+    """The book."""
+    acct_date: _builtins.str
+    """The day."""
+    first_block: _builtins.int
+    """Its first block."""
+    last_block: _builtins.int
+    """Its last block."""
+    transfers: _builtins.int
+    """How many entries `transfer.parquet` has."""
+    vouchers: _builtins.int
+    """How many vouchers `voucher.parquet` has."""
+    size_bytes: _builtins.int
+    """The size of both files together."""
+    transfer_sha256: _builtins.bytes
+    """SHA-256 of `transfer.parquet`."""
+    voucher_sha256: _builtins.bytes
+    """SHA-256 of `voucher.parquet`."""
+    @_builtins.property
+    def write_time(self) -> _timestamp_pb2.Timestamp:
+        """When they were written, in business time."""
+
+    def __init__(
+        self,
+        *,
+        book_id: _builtins.int = ...,
+        acct_date: _builtins.str = ...,
+        first_block: _builtins.int = ...,
+        last_block: _builtins.int = ...,
+        transfers: _builtins.int = ...,
+        vouchers: _builtins.int = ...,
+        size_bytes: _builtins.int = ...,
+        transfer_sha256: _builtins.bytes = ...,
+        voucher_sha256: _builtins.bytes = ...,
+        write_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["write_time", b"write_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acct_date", b"acct_date", "book_id", b"book_id", "first_block", b"first_block", "last_block", b"last_block", "size_bytes", b"size_bytes", "transfer_sha256", b"transfer_sha256", "transfers", b"transfers", "voucher_sha256", b"voucher_sha256", "vouchers", b"vouchers", "write_time", b"write_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HistoryDay: _TypeAlias = HistoryDay  # noqa: Y015
+
+@_typing.final
 class Sides(_message.Message):
     """A debit and a credit."""
 
@@ -715,6 +777,66 @@ class ListDaysResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListDaysResponse: _TypeAlias = ListDaysResponse  # noqa: Y015
+
+@_typing.final
+class ListHistoryDaysRequest(_message.Message):
+    """Request of `ListHistoryDays`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOOK_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    book_id: _builtins.int
+    """The book; 0 for the first one."""
+    page_size: _builtins.int
+    """1 to 200; 50 when left out."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before, asked for with the same book; empty for the first
+    page.
+    """
+    def __init__(
+        self,
+        *,
+        book_id: _builtins.int = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["book_id", b"book_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHistoryDaysRequest: _TypeAlias = ListHistoryDaysRequest  # noqa: Y015
+
+@_typing.final
+class ListHistoryDaysResponse(_message.Message):
+    """Response of `ListHistoryDays`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAYS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty when there is nothing more."""
+    @_builtins.property
+    def days(self) -> _containers.RepeatedCompositeFieldContainer[Global___HistoryDay]:
+        """The newest first."""
+
+    def __init__(
+        self,
+        *,
+        days: _abc.Iterable[Global___HistoryDay] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHistoryDaysResponse: _TypeAlias = ListHistoryDaysResponse  # noqa: Y015
 
 @_typing.final
 class GetDayTrialBalanceRequest(_message.Message):

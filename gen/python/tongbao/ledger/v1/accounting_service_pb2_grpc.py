@@ -63,6 +63,11 @@ class AccountingServiceStub:
                 request_serializer=tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.ListDaysRequest.SerializeToString,
                 response_deserializer=tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.ListDaysResponse.FromString,
                 _registered_method=True)
+        self.ListHistoryDays = channel.unary_unary(
+                '/tongbao.ledger.v1.AccountingService/ListHistoryDays',
+                request_serializer=tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.ListHistoryDaysRequest.SerializeToString,
+                response_deserializer=tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.ListHistoryDaysResponse.FromString,
+                _registered_method=True)
         self.GetDayTrialBalance = channel.unary_unary(
                 '/tongbao.ledger.v1.AccountingService/GetDayTrialBalance',
                 request_serializer=tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.GetDayTrialBalanceRequest.SerializeToString,
@@ -151,6 +156,16 @@ class AccountingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListHistoryDays(self, request, context):
+        """Returns the closed days whose entries are in files 历史库, the newest first. Entries of days
+        before have left the database too; those of days behind are there alone.
+
+        Fails, in this order of precedence, with `PAGE_TOKEN_INVALID`, `BOOK_NOT_FOUND`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetDayTrialBalance(self, request, context):
         """Returns the trial balance 试算平衡表 of closed days: by subject and currency what stood there
         before, what was booked, what stood there afterwards.
@@ -190,7 +205,7 @@ class AccountingServiceServicer:
 
         Fails, in this order of precedence, with `BOOK_NOT_FOUND`, `DAY_NOT_FOUND` when the book
         begins later, `DAY_NOT_CLOSED`, `PERIOD_OUT_OF_ORDER` for a period that ends before another
-        one, or while another one is not finished, `INCOME_REFUSED` when an account is blocked.
+        one, or while another one is not finished.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -259,6 +274,11 @@ def add_AccountingServiceServicer_to_server(servicer, server):
                     servicer.ListDays,
                     request_deserializer=tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.ListDaysRequest.FromString,
                     response_serializer=tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.ListDaysResponse.SerializeToString,
+            ),
+            'ListHistoryDays': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHistoryDays,
+                    request_deserializer=tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.ListHistoryDaysRequest.FromString,
+                    response_serializer=tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.ListHistoryDaysResponse.SerializeToString,
             ),
             'GetDayTrialBalance': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDayTrialBalance,
@@ -413,6 +433,33 @@ class AccountingService:
             '/tongbao.ledger.v1.AccountingService/ListDays',
             tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.ListDaysRequest.SerializeToString,
             tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.ListDaysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHistoryDays(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tongbao.ledger.v1.AccountingService/ListHistoryDays',
+            tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.ListHistoryDaysRequest.SerializeToString,
+            tongbao_dot_ledger_dot_v1_dot_accounting__service__pb2.ListHistoryDaysResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,6 +47,12 @@ class AccountingServiceStub:
 
     Fails, in this order of precedence, with `PAGE_TOKEN_INVALID`, `BOOK_NOT_FOUND`.
     """
+    ListHistoryDays: _aio.UnaryUnaryMultiCallable[_accounting_service_pb2.ListHistoryDaysRequest, _accounting_service_pb2.ListHistoryDaysResponse]
+    """Returns the closed days whose entries are in files 历史库, the newest first. Entries of days
+    before have left the database too; those of days behind are there alone.
+
+    Fails, in this order of precedence, with `PAGE_TOKEN_INVALID`, `BOOK_NOT_FOUND`.
+    """
     GetDayTrialBalance: _aio.UnaryUnaryMultiCallable[_accounting_service_pb2.GetDayTrialBalanceRequest, _accounting_service_pb2.GetDayTrialBalanceResponse]
     """Returns the trial balance 试算平衡表 of closed days: by subject and currency what stood there
     before, what was booked, what stood there afterwards.
@@ -74,7 +80,7 @@ class AccountingServiceStub:
 
     Fails, in this order of precedence, with `BOOK_NOT_FOUND`, `DAY_NOT_FOUND` when the book
     begins later, `DAY_NOT_CLOSED`, `PERIOD_OUT_OF_ORDER` for a period that ends before another
-    one, or while another one is not finished, `INCOME_REFUSED` when an account is blocked.
+    one, or while another one is not finished.
     """
     ListDayVouchers: _aio.UnaryUnaryMultiCallable[_accounting_service_pb2.ListDayVouchersRequest, _accounting_service_pb2.ListDayVouchersResponse]
     """Returns what was booked on a closed day as vouchers for the general ledger 记账凭证: one per
@@ -165,6 +171,18 @@ class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ListHistoryDays(
+        self,
+        request: _accounting_service_pb2.ListHistoryDaysRequest,
+        context: _aio.ServicerContext[_accounting_service_pb2.ListHistoryDaysRequest, _abc.Awaitable[_accounting_service_pb2.ListHistoryDaysResponse]],
+    ) -> _abc.Awaitable[_accounting_service_pb2.ListHistoryDaysResponse]:
+        """Returns the closed days whose entries are in files 历史库, the newest first. Entries of days
+        before have left the database too; those of days behind are there alone.
+
+        Fails, in this order of precedence, with `PAGE_TOKEN_INVALID`, `BOOK_NOT_FOUND`.
+        """
+
+    @_abc_1.abstractmethod
     def GetDayTrialBalance(
         self,
         request: _accounting_service_pb2.GetDayTrialBalanceRequest,
@@ -214,7 +232,7 @@ class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Fails, in this order of precedence, with `BOOK_NOT_FOUND`, `DAY_NOT_FOUND` when the book
         begins later, `DAY_NOT_CLOSED`, `PERIOD_OUT_OF_ORDER` for a period that ends before another
-        one, or while another one is not finished, `INCOME_REFUSED` when an account is blocked.
+        one, or while another one is not finished.
         """
 
     @_abc_1.abstractmethod

@@ -43,7 +43,9 @@ Global___VoucherPosted: _TypeAlias = VoucherPosted  # noqa: Y015
 
 @_typing.final
 class PostingRefused(_message.Message):
-    """Money came in and its own accounts refused it, so it stands in suspense. A person decides."""
+    """Money moved and the customer's own account refused it, so it stands in suspense. A person
+    decides.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

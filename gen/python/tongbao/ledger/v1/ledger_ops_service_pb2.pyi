@@ -136,7 +136,7 @@ class ProveBookResponse(_message.Message):
     """Number of accounts whose balance was compared."""
     @_builtins.property
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
-        """What does not hold; empty when the books are proved."""
+        """What does not hold, 1,000 findings at most; empty when the books are proved."""
 
     def __init__(
         self,
@@ -165,7 +165,7 @@ class Finding(_message.Message):
     DETAIL_FIELD_NUMBER: _builtins.int
     check: _builtins.str
     """What was checked: `HASH_CHAIN`, `REPLAY`, `DOUBLE_ENTRY`, `VOUCHER`, `HOLD`, `PENDING`,
-    `REVERSAL`.
+    `REVERSAL`, `HISTORY`.
     """
     place: _builtins.str
     """Where, e.g. `block 17` or `account wallet:MALL/u1:CNY`."""
@@ -223,13 +223,13 @@ class ProveBlocksResponse(_message.Message):
     book_id: _builtins.int
     """The book that is being proved."""
     head_block: _builtins.int
-    """How far the book was when its proof began."""
+    """How far the book was when we looked last."""
     next_block: _builtins.int
     """The first block that is not computed anew yet."""
     entries: _builtins.int
     """Number of entries in this part."""
     accounts: _builtins.int
-    """Number of accounts whose balance was compared; only in the last part of a book."""
+    """Number of accounts whose balance was compared; in the parts behind the blocks."""
     @_builtins.property
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
         """What does not hold in this part."""

@@ -78,9 +78,10 @@ class LedgerOpsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ProveBlocks(self, request, context):
-        """ProveBook part by part, for books that take longer than a call may: an answer whenever 256
-        blocks are through, and a last one with what only the whole shows. It lasts no longer than
-        the token of its caller.
+        """ProveBook part by part, for books that take longer than a call may: an answer whenever about
+        10,000 entries are through, a block at least; then for every 5,000 accounts, holds or reversals
+        that were compared with the entries. Posting goes on all the while, and `head_block` rises with
+        it. It lasts no longer than the token of its caller.
 
         Fails, in this order of precedence, with INVALID_FIELDS, `BOOK_NOT_FOUND`.
         """

@@ -25,9 +25,10 @@ class LedgerOpsServiceStub:
     balances, every voucher whole. Costs time in proportion to the journal.
     """
     ProveBlocks: _aio.UnaryStreamMultiCallable[_ledger_ops_service_pb2.ProveBlocksRequest, _ledger_ops_service_pb2.ProveBlocksResponse]
-    """ProveBook part by part, for books that take longer than a call may: an answer whenever 256
-    blocks are through, and a last one with what only the whole shows. It lasts no longer than
-    the token of its caller.
+    """ProveBook part by part, for books that take longer than a call may: an answer whenever about
+    10,000 entries are through, a block at least; then for every 5,000 accounts, holds or reversals
+    that were compared with the entries. Posting goes on all the while, and `head_block` rises with
+    it. It lasts no longer than the token of its caller.
 
     Fails, in this order of precedence, with INVALID_FIELDS, `BOOK_NOT_FOUND`.
     """
@@ -67,9 +68,10 @@ class LedgerOpsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_ops_service_pb2.ProveBlocksRequest,
         context: _aio.ServicerContext[_ledger_ops_service_pb2.ProveBlocksRequest, _abc.AsyncIterator[_ledger_ops_service_pb2.ProveBlocksResponse]],
     ) -> _abc.AsyncIterator[_ledger_ops_service_pb2.ProveBlocksResponse]:
-        """ProveBook part by part, for books that take longer than a call may: an answer whenever 256
-        blocks are through, and a last one with what only the whole shows. It lasts no longer than
-        the token of its caller.
+        """ProveBook part by part, for books that take longer than a call may: an answer whenever about
+        10,000 entries are through, a block at least; then for every 5,000 accounts, holds or reversals
+        that were compared with the entries. Posting goes on all the while, and `head_block` rises with
+        it. It lasts no longer than the token of its caller.
 
         Fails, in this order of precedence, with INVALID_FIELDS, `BOOK_NOT_FOUND`.
         """

@@ -108,7 +108,8 @@ class LedgerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListTraceEntries(self, request, context):
-        """Returns what ledger has of a trace: vouchers and their entries. Empty when nothing.
+        """Returns what ledger has of a trace: vouchers and their entries, however long ago they were
+        booked. Empty when nothing. Fails with `HISTORY_MISSING`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

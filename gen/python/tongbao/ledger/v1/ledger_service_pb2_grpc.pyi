@@ -42,7 +42,9 @@ class LedgerServiceStub:
     An item fails with `ACCOUNT_NOT_FOUND`.
     """
     ListTraceEntries: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.ListTraceEntriesRequest, _ledger_service_pb2.ListTraceEntriesResponse]
-    """Returns what ledger has of a trace: vouchers and their entries. Empty when nothing."""
+    """Returns what ledger has of a trace: vouchers and their entries, however long ago they were
+    booked. Empty when nothing. Fails with `HISTORY_MISSING`.
+    """
 
 class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
     """The books. Called by the balance adapter of channel, by payment and by trade."""
@@ -102,6 +104,8 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_service_pb2.ListTraceEntriesRequest,
         context: _aio.ServicerContext[_ledger_service_pb2.ListTraceEntriesRequest, _abc.Awaitable[_ledger_service_pb2.ListTraceEntriesResponse]],
     ) -> _abc.Awaitable[_ledger_service_pb2.ListTraceEntriesResponse]:
-        """Returns what ledger has of a trace: vouchers and their entries. Empty when nothing."""
+        """Returns what ledger has of a trace: vouchers and their entries, however long ago they were
+        booked. Empty when nothing. Fails with `HISTORY_MISSING`.
+        """
 
 def add_LedgerServiceServicer_to_server(servicer: LedgerServiceServicer, server: _aio.Server) -> None: ...

@@ -47,8 +47,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     `pending_in_minor`, `pending_out_minor`.
     """
     REASON_ACCOUNT_INDISPENSABLE: _Reason.ValueType  # 11
-    """Templates name the account for everybody, so it is never closed. Metadata: `account_id`,
-    `kind`.
+    """Templates name the account for everybody, so it is never blocked, limited or closed.
+    Metadata: `account_id`, `kind`.
     """
     REASON_FLOOR_TOO_LOW: _Reason.ValueType  # 12
     """Accounts of this kind never go below zero. Metadata: `account_id`, `kind`, `floor_minor`."""
@@ -76,16 +76,17 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """Periods are carried into profit one behind the other. Metadata: `book_id`, `to_date`,
     `last` (the end of the last one).
     """
-    REASON_INCOME_REFUSED: _Reason.ValueType  # 21
-    """An account of the period cannot be booked on. Metadata: `book_id`, `to_date`, `template`,
-    `refusal`.
-    """
     REASON_VOUCHER_NOT_FOUND: _Reason.ValueType  # 22
     """No closed day has such a voucher. Metadata: `external_key`."""
     REASON_PUSH_REFUSED: _Reason.ValueType  # 23
     """From where the voucher is, no way leads there. Metadata: `external_key`, `state`, `wanted`."""
     REASON_VOUCHERS_UNFIT: _Reason.ValueType  # 24
     """The format cannot hold the vouchers of the day. Metadata: `format`, `problem`."""
+    REASON_HISTORY_MISSING: _Reason.ValueType  # 25
+    """A file of a closed day that left the database is not there, or is not the one that was
+    written: it has to be restored from its copy. Metadata: `file` (in the history's folder),
+    `problem`.
+    """
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Every reason for which the ledger refuses an item. The domain is `ledger.tongbao`."""
@@ -115,8 +116,8 @@ REASON_ACCOUNT_NOT_EMPTY: Reason.ValueType  # 10
 `pending_in_minor`, `pending_out_minor`.
 """
 REASON_ACCOUNT_INDISPENSABLE: Reason.ValueType  # 11
-"""Templates name the account for everybody, so it is never closed. Metadata: `account_id`,
-`kind`.
+"""Templates name the account for everybody, so it is never blocked, limited or closed.
+Metadata: `account_id`, `kind`.
 """
 REASON_FLOOR_TOO_LOW: Reason.ValueType  # 12
 """Accounts of this kind never go below zero. Metadata: `account_id`, `kind`, `floor_minor`."""
@@ -144,14 +145,15 @@ REASON_PERIOD_OUT_OF_ORDER: Reason.ValueType  # 20
 """Periods are carried into profit one behind the other. Metadata: `book_id`, `to_date`,
 `last` (the end of the last one).
 """
-REASON_INCOME_REFUSED: Reason.ValueType  # 21
-"""An account of the period cannot be booked on. Metadata: `book_id`, `to_date`, `template`,
-`refusal`.
-"""
 REASON_VOUCHER_NOT_FOUND: Reason.ValueType  # 22
 """No closed day has such a voucher. Metadata: `external_key`."""
 REASON_PUSH_REFUSED: Reason.ValueType  # 23
 """From where the voucher is, no way leads there. Metadata: `external_key`, `state`, `wanted`."""
 REASON_VOUCHERS_UNFIT: Reason.ValueType  # 24
 """The format cannot hold the vouchers of the day. Metadata: `format`, `problem`."""
+REASON_HISTORY_MISSING: Reason.ValueType  # 25
+"""A file of a closed day that left the database is not there, or is not the one that was
+written: it has to be restored from its copy. Metadata: `file` (in the history's folder),
+`problem`.
+"""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -92,6 +92,10 @@ class _ResultCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ResultCode
     """It failed before for a reason that may have passed. It needs a new id."""
     RESULT_CODE_OK: _ResultCode.ValueType  # 4
     """Posted now."""
+    RESULT_CODE_ID_TOO_OLD: _ResultCode.ValueType  # 5
+    """Its id, or what it reverses, is older than what the database has: nobody can say whether, or
+    what, was posted. LookupTransfers tells.
+    """
     RESULT_CODE_LINKED_TRANSFER_FAILED: _ResultCode.ValueType  # 10
     """Another one of its chain failed."""
     RESULT_CODE_LINKED_CHAIN_OPEN: _ResultCode.ValueType  # 11
@@ -139,11 +143,12 @@ class _ResultCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ResultCode
 
 class ResultCode(_ResultCode, metaclass=_ResultCodeEnumTypeWrapper):
     """What became of a transfer. Where several apply, the first in this order: LINKED_CHAIN_OPEN,
-    LINKED_TRANSFER_FAILED, EXISTS to ID_ALREADY_FAILED, INVALID_FLAGS, AMOUNT_OUT_OF_RANGE; of
-    POST and VOID then HOLD_NOT_FOUND, HOLD_MISMATCH of accounts, HOLD_ALREADY_POSTED to
-    HOLD_EXPIRED, HOLD_MISMATCH of the amount, EXCEEDS_HOLD; of all others ACCOUNTS_MUST_DIFFER,
-    DEBIT_ACCOUNT_NOT_FOUND to CREDIT_ACCOUNT_BLOCKED, CURRENCY_MISMATCH, REVERSAL_NOT_FOUND to
-    EXCEEDS_ORIGINAL, EXCEEDS_FLOOR, EXCEEDS_CAP.
+    LINKED_TRANSFER_FAILED, EXISTS to ID_ALREADY_FAILED, ID_TOO_OLD, INVALID_FLAGS,
+    AMOUNT_OUT_OF_RANGE; of POST and VOID then HOLD_NOT_FOUND, HOLD_MISMATCH of accounts,
+    HOLD_ALREADY_POSTED to HOLD_EXPIRED, HOLD_MISMATCH of the amount, EXCEEDS_HOLD; of all others
+    ACCOUNTS_MUST_DIFFER, DEBIT_ACCOUNT_NOT_FOUND to CREDIT_ACCOUNT_BLOCKED, CURRENCY_MISMATCH,
+    ID_TOO_OLD of what is reversed, REVERSAL_NOT_FOUND to EXCEEDS_ORIGINAL, EXCEEDS_FLOOR,
+    EXCEEDS_CAP.
     """
 
 RESULT_CODE_UNSPECIFIED: ResultCode.ValueType  # 0
@@ -156,6 +161,10 @@ RESULT_CODE_ID_ALREADY_FAILED: ResultCode.ValueType  # 3
 """It failed before for a reason that may have passed. It needs a new id."""
 RESULT_CODE_OK: ResultCode.ValueType  # 4
 """Posted now."""
+RESULT_CODE_ID_TOO_OLD: ResultCode.ValueType  # 5
+"""Its id, or what it reverses, is older than what the database has: nobody can say whether, or
+what, was posted. LookupTransfers tells.
+"""
 RESULT_CODE_LINKED_TRANSFER_FAILED: ResultCode.ValueType  # 10
 """Another one of its chain failed."""
 RESULT_CODE_LINKED_CHAIN_OPEN: ResultCode.ValueType  # 11

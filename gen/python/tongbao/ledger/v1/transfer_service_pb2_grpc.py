@@ -32,6 +32,10 @@ class TransferServiceStub:
     has no voucher: `txn` groups what belongs together, and the proof of the books expects none.
     Its blocks are hashed, replayed and proved as all others are. No event is published: nobody
     listens, who calls has the results, and the journal can be read block by block.
+
+    A hold can be posted and let go however old it is. A transfer can be reversed while it is in the
+    database, which it leaves some time after its accounting day was closed (`keep_entry_days`, 90
+    days unless it is set); then it is answered ID_TOO_OLD, and is corrected by a new one.
     """
 
     def __init__(self, channel):
@@ -59,6 +63,10 @@ class TransferServiceServicer:
     has no voucher: `txn` groups what belongs together, and the proof of the books expects none.
     Its blocks are hashed, replayed and proved as all others are. No event is published: nobody
     listens, who calls has the results, and the journal can be read block by block.
+
+    A hold can be posted and let go however old it is. A transfer can be reversed while it is in the
+    database, which it leaves some time after its accounting day was closed (`keep_entry_days`, 90
+    days unless it is set); then it is answered ID_TOO_OLD, and is corrected by a new one.
     """
 
     def PostTransfers(self, request, context):
@@ -76,9 +84,10 @@ class TransferServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def LookupTransfers(self, request, context):
-        """Returns what became of transfers, by their ids.
+        """Returns what became of transfers, by their ids, however long ago that was: an id that cannot
+        be in the database any more is looked for in the files of closed days, which takes longer.
 
-        Fails, in this order of precedence, with INVALID_FIELDS, `BOOK_UNKNOWN`.
+        Fails, in this order of precedence, with INVALID_FIELDS, `BOOK_UNKNOWN`, `HISTORY_MISSING`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -112,6 +121,10 @@ class TransferService:
     has no voucher: `txn` groups what belongs together, and the proof of the books expects none.
     Its blocks are hashed, replayed and proved as all others are. No event is published: nobody
     listens, who calls has the results, and the journal can be read block by block.
+
+    A hold can be posted and let go however old it is. A transfer can be reversed while it is in the
+    database, which it leaves some time after its accounting day was closed (`keep_entry_days`, 90
+    days unless it is set); then it is answered ID_TOO_OLD, and is corrected by a new one.
     """
 
     @staticmethod

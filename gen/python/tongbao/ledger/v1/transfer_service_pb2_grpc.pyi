@@ -19,6 +19,10 @@ class TransferServiceStub:
     has no voucher: `txn` groups what belongs together, and the proof of the books expects none.
     Its blocks are hashed, replayed and proved as all others are. No event is published: nobody
     listens, who calls has the results, and the journal can be read block by block.
+
+    A hold can be posted and let go however old it is. A transfer can be reversed while it is in the
+    database, which it leaves some time after its accounting day was closed (`keep_entry_days`, 90
+    days unless it is set); then it is answered ID_TOO_OLD, and is corrected by a new one.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -33,9 +37,10 @@ class TransferServiceStub:
     `TRANSFER_ID_OUT_OF_RANGE`, `BOOK_UNKNOWN`.
     """
     LookupTransfers: _aio.UnaryUnaryMultiCallable[_transfer_service_pb2.LookupTransfersRequest, _transfer_service_pb2.LookupTransfersResponse]
-    """Returns what became of transfers, by their ids.
+    """Returns what became of transfers, by their ids, however long ago that was: an id that cannot
+    be in the database any more is looked for in the files of closed days, which takes longer.
 
-    Fails, in this order of precedence, with INVALID_FIELDS, `BOOK_UNKNOWN`.
+    Fails, in this order of precedence, with INVALID_FIELDS, `BOOK_UNKNOWN`, `HISTORY_MISSING`.
     """
 
 class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -45,6 +50,10 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
     has no voucher: `txn` groups what belongs together, and the proof of the books expects none.
     Its blocks are hashed, replayed and proved as all others are. No event is published: nobody
     listens, who calls has the results, and the journal can be read block by block.
+
+    A hold can be posted and let go however old it is. A transfer can be reversed while it is in the
+    database, which it leaves some time after its accounting day was closed (`keep_entry_days`, 90
+    days unless it is set); then it is answered ID_TOO_OLD, and is corrected by a new one.
     """
 
     @_abc_1.abstractmethod
@@ -69,9 +78,10 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _transfer_service_pb2.LookupTransfersRequest,
         context: _aio.ServicerContext[_transfer_service_pb2.LookupTransfersRequest, _abc.Awaitable[_transfer_service_pb2.LookupTransfersResponse]],
     ) -> _abc.Awaitable[_transfer_service_pb2.LookupTransfersResponse]:
-        """Returns what became of transfers, by their ids.
+        """Returns what became of transfers, by their ids, however long ago that was: an id that cannot
+        be in the database any more is looked for in the files of closed days, which takes longer.
 
-        Fails, in this order of precedence, with INVALID_FIELDS, `BOOK_UNKNOWN`.
+        Fails, in this order of precedence, with INVALID_FIELDS, `BOOK_UNKNOWN`, `HISTORY_MISSING`.
         """
 
 def add_TransferServiceServicer_to_server(servicer: TransferServiceServicer, server: _aio.Server) -> None: ...

@@ -722,7 +722,7 @@ export declare type GetBalanceAtResponse = Message<"tongbao.ledger.v1.GetBalance
   postedMinor: bigint;
 
   /**
-   * The account's newest entry by then; 0 for none.
+   * The account's newest entry by then that moved it; 0 for none.
    *
    * @generated from field: int64 seq = 4;
    */
@@ -908,8 +908,9 @@ export declare const AccountService: GenService<{
   /**
    * Returns the entries of an account 明细, with the balance after each. What is booked while
    * pages are read neither repeats an entry nor skips one. A page may be short, or empty, and
-   * still lead on. Fails, in this order of precedence, with `PAGE_TOKEN_INVALID`,
-   * `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`.
+   * still lead on. It reaches back to the first entry: closed days that left the database are
+   * read from their files. Fails, in this order of precedence, with `PAGE_TOKEN_INVALID`,
+   * `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`, `HISTORY_MISSING`.
    *
    * @generated from rpc tongbao.ledger.v1.AccountService.ListStatement
    */
@@ -920,7 +921,7 @@ export declare const AccountService: GenService<{
   },
   /**
    * Returns the booked balance as of a moment, or as of the end of an accounting date. Fails,
-   * in this order of precedence, with `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`.
+   * in this order of precedence, with `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`, `HISTORY_MISSING`.
    *
    * @generated from rpc tongbao.ledger.v1.AccountService.GetBalanceAt
    */
@@ -932,7 +933,7 @@ export declare const AccountService: GenService<{
   /**
    * Returns what is or was on hold 冻结 on an account, on either side, the newest first. A page
    * may be short, or empty, and still lead on. Fails, in this order of precedence, with
-   * `PAGE_TOKEN_INVALID`, `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`.
+   * `PAGE_TOKEN_INVALID`, `BOOK_UNKNOWN`, `ACCOUNT_NOT_FOUND`, `HISTORY_MISSING`.
    *
    * @generated from rpc tongbao.ledger.v1.AccountService.ListHolds
    */

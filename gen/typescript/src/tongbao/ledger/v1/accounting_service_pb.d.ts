@@ -184,6 +184,90 @@ export enum BookDay_State {
 export declare const BookDay_StateSchema: GenEnum<BookDay_State>;
 
 /**
+ * A closed day whose entries are in files: `<home>/ledger/history/book-<book_id>/<acct_date>/`.
+ * A day without entries has no files.
+ *
+ * @generated from message tongbao.ledger.v1.HistoryDay
+ */
+export declare type HistoryDay = Message<"tongbao.ledger.v1.HistoryDay"> & {
+  /**
+   * The book.
+   *
+   * @generated from field: int32 book_id = 1;
+   */
+  bookId: number;
+
+  /**
+   * The day.
+   *
+   * @generated from field: string acct_date = 2;
+   */
+  acctDate: string;
+
+  /**
+   * Its first block.
+   *
+   * @generated from field: int64 first_block = 3;
+   */
+  firstBlock: bigint;
+
+  /**
+   * Its last block.
+   *
+   * @generated from field: int64 last_block = 4;
+   */
+  lastBlock: bigint;
+
+  /**
+   * How many entries `transfer.parquet` has.
+   *
+   * @generated from field: int64 transfers = 5;
+   */
+  transfers: bigint;
+
+  /**
+   * How many vouchers `voucher.parquet` has.
+   *
+   * @generated from field: int64 vouchers = 6;
+   */
+  vouchers: bigint;
+
+  /**
+   * The size of both files together.
+   *
+   * @generated from field: int64 size_bytes = 7;
+   */
+  sizeBytes: bigint;
+
+  /**
+   * SHA-256 of `transfer.parquet`.
+   *
+   * @generated from field: bytes transfer_sha256 = 8;
+   */
+  transferSha256: Uint8Array;
+
+  /**
+   * SHA-256 of `voucher.parquet`.
+   *
+   * @generated from field: bytes voucher_sha256 = 9;
+   */
+  voucherSha256: Uint8Array;
+
+  /**
+   * When they were written, in business time.
+   *
+   * @generated from field: google.protobuf.Timestamp write_time = 10;
+   */
+  writeTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message tongbao.ledger.v1.HistoryDay.
+ * Use `create(HistoryDaySchema)` to create a new message.
+ */
+export declare const HistoryDaySchema: GenMessage<HistoryDay>;
+
+/**
  * A debit and a credit.
  *
  * @generated from message tongbao.ledger.v1.Sides
@@ -724,6 +808,68 @@ export declare type ListDaysResponse = Message<"tongbao.ledger.v1.ListDaysRespon
  * Use `create(ListDaysResponseSchema)` to create a new message.
  */
 export declare const ListDaysResponseSchema: GenMessage<ListDaysResponse>;
+
+/**
+ * Request of `ListHistoryDays`.
+ *
+ * @generated from message tongbao.ledger.v1.ListHistoryDaysRequest
+ */
+export declare type ListHistoryDaysRequest = Message<"tongbao.ledger.v1.ListHistoryDaysRequest"> & {
+  /**
+   * The book; 0 for the first one.
+   *
+   * @generated from field: int32 book_id = 1;
+   */
+  bookId: number;
+
+  /**
+   * 1 to 200; 50 when left out.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the page before, asked for with the same book; empty for the first
+   * page.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message tongbao.ledger.v1.ListHistoryDaysRequest.
+ * Use `create(ListHistoryDaysRequestSchema)` to create a new message.
+ */
+export declare const ListHistoryDaysRequestSchema: GenMessage<ListHistoryDaysRequest>;
+
+/**
+ * Response of `ListHistoryDays`.
+ *
+ * @generated from message tongbao.ledger.v1.ListHistoryDaysResponse
+ */
+export declare type ListHistoryDaysResponse = Message<"tongbao.ledger.v1.ListHistoryDaysResponse"> & {
+  /**
+   * The newest first.
+   *
+   * @generated from field: repeated tongbao.ledger.v1.HistoryDay days = 1;
+   */
+  days: HistoryDay[];
+
+  /**
+   * Empty when there is nothing more.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message tongbao.ledger.v1.ListHistoryDaysResponse.
+ * Use `create(ListHistoryDaysResponseSchema)` to create a new message.
+ */
+export declare const ListHistoryDaysResponseSchema: GenMessage<ListHistoryDaysResponse>;
 
 /**
  * Request of `GetDayTrialBalance`.
@@ -1617,6 +1763,19 @@ export declare const AccountingService: GenService<{
     output: typeof ListDaysResponseSchema;
   },
   /**
+   * Returns the closed days whose entries are in files 历史库, the newest first. Entries of days
+   * before have left the database too; those of days behind are there alone.
+   *
+   * Fails, in this order of precedence, with `PAGE_TOKEN_INVALID`, `BOOK_NOT_FOUND`.
+   *
+   * @generated from rpc tongbao.ledger.v1.AccountingService.ListHistoryDays
+   */
+  listHistoryDays: {
+    methodKind: "unary";
+    input: typeof ListHistoryDaysRequestSchema;
+    output: typeof ListHistoryDaysResponseSchema;
+  },
+  /**
    * Returns the trial balance 试算平衡表 of closed days: by subject and currency what stood there
    * before, what was booked, what stood there afterwards.
    *
@@ -1664,7 +1823,7 @@ export declare const AccountingService: GenService<{
    *
    * Fails, in this order of precedence, with `BOOK_NOT_FOUND`, `DAY_NOT_FOUND` when the book
    * begins later, `DAY_NOT_CLOSED`, `PERIOD_OUT_OF_ORDER` for a period that ends before another
-   * one, or while another one is not finished, `INCOME_REFUSED` when an account is blocked.
+   * one, or while another one is not finished.
    *
    * @generated from rpc tongbao.ledger.v1.AccountingService.CloseIncome
    */

@@ -32,7 +32,8 @@ export declare type VoucherPosted = Message<"tongbao.ledger.v1.VoucherPosted"> &
 export declare const VoucherPostedSchema: GenMessage<VoucherPosted>;
 
 /**
- * Money came in and its own accounts refused it, so it stands in suspense. A person decides.
+ * Money moved and the customer's own account refused it, so it stands in suspense. A person
+ * decides.
  *
  * @generated from message tongbao.ledger.v1.PostingRefused
  */

@@ -141,7 +141,7 @@ export declare type ProveBookResponse = Message<"tongbao.ledger.v1.ProveBookResp
   accounts: bigint;
 
   /**
-   * What does not hold; empty when the books are proved.
+   * What does not hold, 1,000 findings at most; empty when the books are proved.
    *
    * @generated from field: repeated tongbao.ledger.v1.Finding findings = 4;
    */
@@ -162,7 +162,7 @@ export declare const ProveBookResponseSchema: GenMessage<ProveBookResponse>;
 export declare type Finding = Message<"tongbao.ledger.v1.Finding"> & {
   /**
    * What was checked: `HASH_CHAIN`, `REPLAY`, `DOUBLE_ENTRY`, `VOUCHER`, `HOLD`, `PENDING`,
-   * `REVERSAL`.
+   * `REVERSAL`, `HISTORY`.
    *
    * @generated from field: string check = 1;
    */
@@ -223,7 +223,7 @@ export declare type ProveBlocksResponse = Message<"tongbao.ledger.v1.ProveBlocks
   bookId: number;
 
   /**
-   * How far the book was when its proof began.
+   * How far the book was when we looked last.
    *
    * @generated from field: int64 head_block = 2;
    */
@@ -244,7 +244,7 @@ export declare type ProveBlocksResponse = Message<"tongbao.ledger.v1.ProveBlocks
   entries: bigint;
 
   /**
-   * Number of accounts whose balance was compared; only in the last part of a book.
+   * Number of accounts whose balance was compared; in the parts behind the blocks.
    *
    * @generated from field: int64 accounts = 5;
    */
@@ -374,9 +374,10 @@ export declare const LedgerOpsService: GenService<{
     output: typeof ProveBookResponseSchema;
   },
   /**
-   * ProveBook part by part, for books that take longer than a call may: an answer whenever 256
-   * blocks are through, and a last one with what only the whole shows. It lasts no longer than
-   * the token of its caller.
+   * ProveBook part by part, for books that take longer than a call may: an answer whenever about
+   * 10,000 entries are through, a block at least; then for every 5,000 accounts, holds or reversals
+   * that were compared with the entries. Posting goes on all the while, and `head_block` rises with
+   * it. It lasts no longer than the token of its caller.
    *
    * Fails, in this order of precedence, with INVALID_FIELDS, `BOOK_NOT_FOUND`.
    *

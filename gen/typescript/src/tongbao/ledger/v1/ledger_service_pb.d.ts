@@ -483,7 +483,8 @@ export declare const LedgerService: GenService<{
     output: typeof BatchGetBalancesResponseSchema;
   },
   /**
-   * Returns what ledger has of a trace: vouchers and their entries. Empty when nothing.
+   * Returns what ledger has of a trace: vouchers and their entries, however long ago they were
+   * booked. Empty when nothing. Fails with `HISTORY_MISSING`.
    *
    * @generated from rpc tongbao.ledger.v1.LedgerService.ListTraceEntries
    */

@@ -94,8 +94,8 @@ export enum Reason {
   ACCOUNT_NOT_EMPTY = 10,
 
   /**
-   * Templates name the account for everybody, so it is never closed. Metadata: `account_id`,
-   * `kind`.
+   * Templates name the account for everybody, so it is never blocked, limited or closed.
+   * Metadata: `account_id`, `kind`.
    *
    * @generated from enum value: REASON_ACCOUNT_INDISPENSABLE = 11;
    */
@@ -169,14 +169,6 @@ export enum Reason {
   PERIOD_OUT_OF_ORDER = 20,
 
   /**
-   * An account of the period cannot be booked on. Metadata: `book_id`, `to_date`, `template`,
-   * `refusal`.
-   *
-   * @generated from enum value: REASON_INCOME_REFUSED = 21;
-   */
-  INCOME_REFUSED = 21,
-
-  /**
    * No closed day has such a voucher. Metadata: `external_key`.
    *
    * @generated from enum value: REASON_VOUCHER_NOT_FOUND = 22;
@@ -196,6 +188,15 @@ export enum Reason {
    * @generated from enum value: REASON_VOUCHERS_UNFIT = 24;
    */
   VOUCHERS_UNFIT = 24,
+
+  /**
+   * A file of a closed day that left the database is not there, or is not the one that was
+   * written: it has to be restored from its copy. Metadata: `file` (in the history's folder),
+   * `problem`.
+   *
+   * @generated from enum value: REASON_HISTORY_MISSING = 25;
+   */
+  HISTORY_MISSING = 25,
 }
 
 /**

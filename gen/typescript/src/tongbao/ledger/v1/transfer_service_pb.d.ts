@@ -468,11 +468,12 @@ export declare const TransferFlagSchema: GenEnum<TransferFlag>;
 
 /**
  * What became of a transfer. Where several apply, the first in this order: LINKED_CHAIN_OPEN,
- * LINKED_TRANSFER_FAILED, EXISTS to ID_ALREADY_FAILED, INVALID_FLAGS, AMOUNT_OUT_OF_RANGE; of
- * POST and VOID then HOLD_NOT_FOUND, HOLD_MISMATCH of accounts, HOLD_ALREADY_POSTED to
- * HOLD_EXPIRED, HOLD_MISMATCH of the amount, EXCEEDS_HOLD; of all others ACCOUNTS_MUST_DIFFER,
- * DEBIT_ACCOUNT_NOT_FOUND to CREDIT_ACCOUNT_BLOCKED, CURRENCY_MISMATCH, REVERSAL_NOT_FOUND to
- * EXCEEDS_ORIGINAL, EXCEEDS_FLOOR, EXCEEDS_CAP.
+ * LINKED_TRANSFER_FAILED, EXISTS to ID_ALREADY_FAILED, ID_TOO_OLD, INVALID_FLAGS,
+ * AMOUNT_OUT_OF_RANGE; of POST and VOID then HOLD_NOT_FOUND, HOLD_MISMATCH of accounts,
+ * HOLD_ALREADY_POSTED to HOLD_EXPIRED, HOLD_MISMATCH of the amount, EXCEEDS_HOLD; of all others
+ * ACCOUNTS_MUST_DIFFER, DEBIT_ACCOUNT_NOT_FOUND to CREDIT_ACCOUNT_BLOCKED, CURRENCY_MISMATCH,
+ * ID_TOO_OLD of what is reversed, REVERSAL_NOT_FOUND to EXCEEDS_ORIGINAL, EXCEEDS_FLOOR,
+ * EXCEEDS_CAP.
  *
  * @generated from enum tongbao.ledger.v1.ResultCode
  */
@@ -511,6 +512,14 @@ export enum ResultCode {
    * @generated from enum value: RESULT_CODE_OK = 4;
    */
   OK = 4,
+
+  /**
+   * Its id, or what it reverses, is older than what the database has: nobody can say whether, or
+   * what, was posted. LookupTransfers tells.
+   *
+   * @generated from enum value: RESULT_CODE_ID_TOO_OLD = 5;
+   */
+  ID_TOO_OLD = 5,
 
   /**
    * Another one of its chain failed.
@@ -680,6 +689,10 @@ export declare const ResultCodeSchema: GenEnum<ResultCode>;
  * Its blocks are hashed, replayed and proved as all others are. No event is published: nobody
  * listens, who calls has the results, and the journal can be read block by block.
  *
+ * A hold can be posted and let go however old it is. A transfer can be reversed while it is in the
+ * database, which it leaves some time after its accounting day was closed (`keep_entry_days`, 90
+ * days unless it is set); then it is answered ID_TOO_OLD, and is corrected by a new one.
+ *
  * @generated from service tongbao.ledger.v1.TransferService
  */
 export declare const TransferService: GenService<{
@@ -701,9 +714,10 @@ export declare const TransferService: GenService<{
     output: typeof PostTransfersResponseSchema;
   },
   /**
-   * Returns what became of transfers, by their ids.
+   * Returns what became of transfers, by their ids, however long ago that was: an id that cannot
+   * be in the database any more is looked for in the files of closed days, which takes longer.
    *
-   * Fails, in this order of precedence, with INVALID_FIELDS, `BOOK_UNKNOWN`.
+   * Fails, in this order of precedence, with INVALID_FIELDS, `BOOK_UNKNOWN`, `HISTORY_MISSING`.
    *
    * @generated from rpc tongbao.ledger.v1.TransferService.LookupTransfers
    */

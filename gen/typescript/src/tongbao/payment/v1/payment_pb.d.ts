@@ -195,6 +195,14 @@ export declare type Payment = Message<"tongbao.payment.v1.Payment"> & {
    * @generated from field: string review_kind = 25;
    */
   reviewKind: string;
+
+  /**
+   * Whether a person accepted its money, which stood in suspense until then; stays so when it
+   * comes under review again. The ledger books by it.
+   *
+   * @generated from field: bool from_suspense = 26;
+   */
+  fromSuspense: boolean;
 };
 
 /**
