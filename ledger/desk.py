@@ -38,11 +38,15 @@ async def opened(runtime: Runtime) -> AsyncIterator[Desk]:
     assert settings.key_file, "derived from the service"
     key = load_pem_private_key(settings.key_file.read_bytes(), None)
     assert isinstance(key, Ed25519PrivateKey), "the signer has read it as such"
-    yield Desk(
-        db=runtime.db,
-        clock=runtime.clock,
-        accounts=Accounts(runtime.db),
-        history=History(history_of(settings.home)),
-        keep_entry_days=settings.keep_entry_days,
-        notary=Notary(folder=checkpoints_of(settings.home), key=key),
-    )
+    history = History(history_of(settings.home))
+    try:
+        yield Desk(
+            db=runtime.db,
+            clock=runtime.clock,
+            accounts=Accounts(runtime.db),
+            history=history,
+            keep_entry_days=settings.keep_entry_days,
+            notary=Notary(folder=checkpoints_of(settings.home), key=key),
+        )
+    finally:
+        await history.close()

@@ -30,6 +30,7 @@ from ledger.workers import (
     keep_suspense,
     let_holds_go,
 )
+from mesh.clock import from_timestamp
 from mesh.door import Context
 from mesh.items import each
 from mesh.serve import Door, Service
@@ -88,7 +89,12 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
     ) -> pb.ListTraceEntriesResponse:
         """Returns what the ledger has of a trace; see the contract."""
         about = request.context
-        entries = await list_trace_entries(self._desk, app_id=about.app_id, trace_no=about.trace_no)
+        entries = await list_trace_entries(
+            self._desk,
+            app_id=about.app_id,
+            trace_no=about.trace_no,
+            since=from_timestamp(request.since) if request.HasField("since") else None,
+        )
         return pb.ListTraceEntriesResponse(entries=entries)
 
     async def _post(self, item: pb.PostItem) -> pb.PostResult:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from datetime import datetime, time, timedelta
+from typing import Any
 
 import structlog
 from google.protobuf.message import Message
@@ -24,30 +26,53 @@ from ledger.flow.read_suspense import read_suspense
 from ledger.flow.turn_days import Turned, turn_days
 from ledger.history.files import HistoryError
 from ledger.history.write import NotWritten
-from ledger.store import partition, proof
+from ledger.store import history, partition, proof
 from ledger.store.transfer import TRANSFERS_MAX
 from mesh.batch import NotExecuted, Rejected, Undone, Unknown
 from mesh.duty import unbroken
 from mesh.embedded.places import StartError
 from mesh.errors import Refused
 from mesh.inbox import Handler
-from mesh.telemetry import BOOK_TAMPERED
+from mesh.telemetry import BOOK_TAMPERED, HISTORY_OVERDUE, PARTITIONS_NOT_MADE
+from tongbao.ledger.v1 import reasons_pb2 as reasons
 from tongbao.payment.v1 import events_pb2 as payment
+
+
+def _patient(handler: Handler[Desk]) -> Handler[Desk]:
+    """Return a handler that waits for a file of the history that has to be put back.
+
+    Whether an old order is booked is said there. So the event is not executed, and comes again
+    until it can be: it is not poison, and its money must not be lost sight of.
+    """
+
+    async def handle(desk: Desk, event: Any) -> None:
+        try:
+            await handler(desk, event)
+        except Refused as error:
+            if error.reason != _MISSING:
+                raise
+            raise NotExecuted(f"{error}: restore the file from its copy") from error
+
+    return handle
+
+
+_MISSING = reasons.Reason.Name(reasons.REASON_HISTORY_MISSING).removeprefix("REASON_")
 
 # An event's effect is keyed by the ids that follow from its number and template. Versions are
 # of no interest: whichever event of a payment comes first, what it says is booked once.
+_FROM_PAYMENT: Mapping[type[Message], Handler[Desk]] = {
+    payment.PaymentSucceeded: lambda desk, event: book_payment(desk, event.payment),
+    payment.PaymentReviewed: lambda desk, event: book_review(desk, event.payment),
+    payment.RefundSucceeded: lambda desk, event: book_refund_succeeded(desk, event.refund),
+    payment.RefundFailed: lambda desk, event: book_refund_failed(desk, event.refund),
+    payment.RefundReviewed: lambda desk, event: book_refund_review(desk, event.refund),
+    payment.ChargeDuplicated: book_duplicate,
+    payment.GiveBackSucceeded: lambda desk, event: book_give_back(desk, event.give_back),
+    payment.GiveBackFailed: lambda desk, event: book_give_back(desk, event.give_back),
+    payment.GiveBackReviewed: lambda desk, event: book_give_back(desk, event.give_back),
+}
 EVENTS: Mapping[str, Mapping[type[Message], Handler[Desk]]] = {
-    "payment": {
-        payment.PaymentSucceeded: lambda desk, event: book_payment(desk, event.payment),
-        payment.PaymentReviewed: lambda desk, event: book_review(desk, event.payment),
-        payment.RefundSucceeded: lambda desk, event: book_refund_succeeded(desk, event.refund),
-        payment.RefundFailed: lambda desk, event: book_refund_failed(desk, event.refund),
-        payment.RefundReviewed: lambda desk, event: book_refund_review(desk, event.refund),
-        payment.ChargeDuplicated: book_duplicate,
-        payment.GiveBackSucceeded: lambda desk, event: book_give_back(desk, event.give_back),
-        payment.GiveBackFailed: lambda desk, event: book_give_back(desk, event.give_back),
-        payment.GiveBackReviewed: lambda desk, event: book_give_back(desk, event.give_back),
-    }
+    "payment": {kind: _patient(handler) for kind, handler in _FROM_PAYMENT.items()}
 }
 
 PARTITION_SECONDS = 600
@@ -65,13 +90,16 @@ log = structlog.get_logger()
 async def keep_partitions(desk: Desk) -> None:
     """Make the partitions of the weeks to come, until cancelled; tell what lies in none."""
     while True:
+        is_stuck = False
         try:
             if stray := await partition.find_stray(desk.db):
                 log.error("entry_without_partition", id=str(stray))
             if made := await partition.make(desk.db):
                 log.info("partitions_made", count=made)
         except (NotExecuted, Undone, Unknown, Rejected) as error:
+            is_stuck = True
             log.error("partitions_not_made", problem=str(error))
+        PARTITIONS_NOT_MADE.labels("journal").set(is_stuck)
         await asyncio.sleep(PARTITION_SECONDS)
 
 
@@ -101,9 +129,11 @@ async def keep_days(desk: Desk) -> None:
 
 
 async def keep_old_days(desk: Desk) -> None:
-    """Write days that are old enough to files, and drop partitions, until cancelled."""
+    """Write days that are old enough to files, and drop partitions, until cancelled; tell for
+    how long a day has waited for that."""
     while True:
         try:
+            await tell_overdue(desk)
             while day := await keep_history(desk):
                 log.info(
                     "day_written",
@@ -113,6 +143,7 @@ async def keep_old_days(desk: Desk) -> None:
                     vouchers=day.vouchers,
                     bytes=day.bytes,
                 )
+                await tell_overdue(desk)
             while monday := await drop_partitions(desk):
                 log.info("partition_dropped", week=monday.isoformat())
         except (NotExecuted, Undone, Unknown, Rejected) as error:
@@ -120,6 +151,23 @@ async def keep_old_days(desk: Desk) -> None:
         except (HistoryError, NotWritten, OSError, StartError) as error:
             log.error("history_not_kept", problem=str(error))
         await asyncio.sleep(HISTORY_SECONDS)
+
+
+async def tell_overdue(desk: Desk) -> None:
+    """Set the gauge of each book: for how long its next day has been due for files, 0 for none.
+
+    Raises NotExecuted, Undone, Unknown, Rejected.
+    """
+    now = desk.clock.local()
+    kept = timedelta(days=desk.keep_entry_days)
+    due = await history.due(desk.db, until=now.date() - kept)
+    days = {one.book_id: one.acct_date for one in due}
+    for book_id in await proof.books(desk.db):
+        seconds = 0.0
+        if book_id in days:
+            begin = datetime.combine(days[book_id] + kept, time(), tzinfo=now.tzinfo)
+            seconds = (now - begin).total_seconds()
+        HISTORY_OVERDUE.labels(str(book_id)).set(seconds)
 
 
 async def keep_suspense(desk: Desk) -> None:

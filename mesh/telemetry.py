@@ -61,6 +61,16 @@ BOOK_TAMPERED = Gauge(
     "1 for a book that is not where its last checkpoint was, else 0.",
     ["book"],
 )
+HISTORY_OVERDUE = Gauge(
+    "tongbao_ledger_history_overdue_seconds",
+    "For how long the oldest closed accounting day has been due for its files; 0: none.",
+    ["book"],
+)
+PARTITIONS_NOT_MADE = Gauge(
+    "tongbao_ledger_partitions_not_made",
+    "1 when partitions for the weeks to come could not be made, else 0.",
+    ["tables"],
+)
 STREAM_LOSSES = Counter(
     "tongbao_stream_losses_total", "Times the relay found acknowledged messages gone."
 )

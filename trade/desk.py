@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import grpc
+from google.protobuf import timestamp_pb2
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 from mesh.batch import NotExecuted
 from mesh.call import BatchLink, StreamLink
@@ -15,6 +18,7 @@ from mesh.clock import Clock, real_now
 from mesh.context import remaining
 from mesh.crew import Crew
 from mesh.db import Database
+from mesh.errors import Declined
 from mesh.numbers import Numbers
 from mesh.seal import Seal
 from mesh.tokens import Signer
@@ -29,25 +33,53 @@ _TRACE_SECONDS = 3.0
 class TraceLink:
     """A neighbour's ListTraceEntries. `stub` is any of their stubs, `request` its message."""
 
-    def __init__(self, stub: Any, request: Callable[..., Any], signer: Signer) -> None:
+    def __init__(self, stub: Any, request: type[Any], signer: Signer) -> None:
         self._stub, self._request, self._signer = stub, request, signer
 
-    async def ask(self, *, app_id: str, trace_no: str) -> Sequence[trace_pb2.TraceEntry]:
-        """Return what the neighbour has of the trace. Raises NotExecuted when it is silent."""
+    async def ask(
+        self, *, app_id: str, trace_no: str, since: timestamp_pb2.Timestamp
+    ) -> Sequence[trace_pb2.TraceEntry]:
+        """Return what the neighbour has of the trace, of which nothing is older than `since`.
+
+        Raises Declined when the neighbour cannot tell; NotExecuted when it is silent.
+        """
         left = remaining()
         seconds = _TRACE_SECONDS if left is None else min(left, _TRACE_SECONDS)
         context = item_pb2.ItemContext(app_id=app_id, trace_no=trace_no)
         context.deadline.FromDatetime(real_now() + timedelta(seconds=seconds))
+        request = self._request(context=context)
+        if "since" in request.DESCRIPTOR.fields_by_name:  # It keeps what is old elsewhere.
+            request.since.CopyFrom(since)
         try:
             answer = await self._stub.ListTraceEntries(
-                self._request(context=context),
+                request,
                 timeout=seconds,
                 metadata=(("authorization", f"Bearer {self._signer.token()}"),),
             )
-        except grpc.aio.AioRpcError as error:  # It changes nothing, so it may be asked again.
-            raise NotExecuted(f"ListTraceEntries: {error.details()}") from error
+        except grpc.aio.AioRpcError as error:
+            raise _failure(error) from error
         entries: Sequence[trace_pb2.TraceEntry] = answer.entries
         return entries
+
+
+def _failure(error: grpc.aio.AioRpcError) -> Exception:
+    """Return what to raise: a state that has to be mended first is told as the neighbour tells it,
+    anything else may be asked again, as it changes nothing.
+    """
+    if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+        status = rpc_status.from_call(cast(grpc.Call, error))  # It has all that is asked of one.
+        info = error_details_pb2.ErrorInfo()
+        if status is not None and any(detail.Unpack(info) for detail in status.details):
+            return Declined(
+                item_pb2.ItemStatus(
+                    code=status.code,
+                    message=status.message,
+                    reason=info.reason,
+                    domain=info.domain,
+                    metadata=dict(info.metadata),
+                )
+            )
+    return NotExecuted(f"ListTraceEntries: {error.details()}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,7 @@ _NEXT = {
     "PUSH_REFUSED": "See where the voucher is: `tongbao ledger pushes`. What is pushed goes once "
     "more only with --again, what is accepted never",
     "VOUCHERS_UNFIT": "Do as the problem says, and export again",
+    "HISTORY_MISSING": "Put the file back from its copy, into ledger/history of the home",
     "LIMIT_BREACHED": "Set a limit that the account keeps, or --allow-breach: then only what "
     "brings it back will pass",
 }

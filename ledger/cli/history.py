@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
 
 from ledger.cli._ask import OPERATOR, As, as_data, rows_of
+from ledger.history.files import TABLES, file_of, folder_of
 from mesh.cli.output import AsJson, Home, show, table
 from tongbao.ledger.v1 import accounting_service_pb2 as pb
 
@@ -35,7 +39,7 @@ def history(
     home
         The home it runs in. Default: .tongbao, or TONGBAO_HOME.
     as_json
-        Write one JSON document.
+        Write one JSON document; its digests are in hex, its files are below the home.
     """
     found = list(
         rows_of(
@@ -47,8 +51,25 @@ def history(
             as_name=as_name,
         )
     )
-    show(_text(found), {"days": [as_data(one) for one in found]}, as_json=as_json)
+    show(_text(found), {"days": [_data(one) for one in found]}, as_json=as_json)
     return 0
+
+
+def _data(day: pb.HistoryDay) -> dict[str, Any]:
+    """Return a day as JSON has it: where each file is below the home, and its digest in hex, as
+    `sha256sum` says both there.
+    """
+    told = as_data(day)
+    for name in TABLES:
+        path = file_of(
+            folder_of(Path()),
+            book_id=day.book_id,
+            acct_date=date.fromisoformat(day.acct_date),
+            table=name,
+        )
+        told[f"{name}File"] = str(path)
+        told[f"{name}Sha256"] = getattr(day, f"{name}_sha256").hex()
+    return told
 
 
 def _text(days: Sequence[pb.HistoryDay]) -> str:

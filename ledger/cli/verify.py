@@ -109,6 +109,7 @@ def _prove(verdict: _Verdict, *, home: Path | None, as_name: str) -> None:
     method = find_method("ledger.v1.LedgerOpsService/ProveBlocks")
     began = monotonic()
     done = 0
+    told_last = ""
     try:
         for part in exchange(settings, method, pb.ProveBlocksRequest(), as_name):
             before = verdict.books.get(part.book_id, 0)
@@ -120,7 +121,8 @@ def _prove(verdict: _Verdict, *, home: Path | None, as_name: str) -> None:
                 Finding(check=one.check, place=one.place, detail=one.detail)
                 for one in part.findings
             ]
-            _tell(part, rate=int(done / max(monotonic() - began, 0.001)))
+            rate = int(done / max(monotonic() - began, 0.001))
+            told_last = _tell(part, rate=rate, told_last=told_last)
     except grpc.RpcError as error:
         told = describe(error)
         why = str(told["reason"] or told["code"])
@@ -134,11 +136,17 @@ def _prove(verdict: _Verdict, *, home: Path | None, as_name: str) -> None:
         sys.stderr.write("\n")
 
 
-def _tell(part: Any, *, rate: int) -> None:
+def _tell(part: Any, *, rate: int, told_last: str) -> str:
+    """Tell how far it is, and return that without the rate. A log has each percent once."""
     percent = 100 * (part.next_block - 1) // part.head_block if part.head_block else 100
-    line = f"book {part.book_id}: {percent}% of {part.head_block} blocks, {rate} blocks/s"
-    sys.stderr.write(f"\r{line}\033[K" if sys.stderr.isatty() else f"{line}\n")
+    place = f"book {part.book_id}: {percent}%"
+    line = f"{place} of {part.head_block} blocks, {rate} blocks/s"
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{line}\033[K")
+    elif place != told_last:
+        sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
+    return place
 
 
 def _text(verdict: _Verdict) -> str:

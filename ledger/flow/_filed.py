@@ -20,6 +20,8 @@ from ledger.model import refuse
 from ledger.store import filed
 from ledger.store.holds_view import Origin
 from ledger.store.statement import Line, hidden_flags, lines_of_filed
+from mesh.batch import NotExecuted
+from mesh.context import remaining
 from tongbao.ledger.v1 import reasons_pb2 as reasons
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -94,13 +96,16 @@ async def find_filed(
     """Return those of the entries that are in files, and days that have all of them.
 
     Looks into the files of every day since the time that the oldest id says, and no further than
-    it has to. Raises Refused(HISTORY_MISSING).
+    it has to. Raises NotExecuted at the deadline, Refused(HISTORY_MISSING).
     """
     moment = _EPOCH + timedelta(milliseconds=min(ids).int >> 80) - _ID_AHEAD
     days = await filed.days_since(desk.db, book_id=book_id, moment=moment)
     left = set(ids)
     entries: list[FiledEntry] = []
     for start in range(0, len(days), _ID_DAYS_AT_ONCE):
+        seconds = remaining()
+        if seconds is not None and seconds <= 0:
+            raise NotExecuted(f"{start} of {len(days)} days were looked at within the deadline")
         with telling_what_is_missing():
             some = days[start : start + _ID_DAYS_AT_ONCE]
             more = await desk.history.find(days=some, ids=list(left))

@@ -10,6 +10,7 @@ from ledger.flow._accounts import the_account
 from ledger.flow._filed import Stretch, filed_lines
 from ledger.store.account_view import Named
 from ledger.store.statement import Line, Places, Span, lines_of, places_of
+from mesh.errors import Refused
 from mesh.lists import Page
 
 
@@ -70,7 +71,12 @@ async def _newest_first(
     if places.next > places.filed or places.next == 0 or len(stored) == size:
         return stored, places.next
     stretch = replace(stretch, upto=places.next)
-    lines, position = await filed_lines(desk, stretch, most=size - len(stored))
+    try:
+        lines, position = await filed_lines(desk, stretch, most=size - len(stored))
+    except Refused:
+        if not stored:
+            raise
+        return stored, places.next  # The next page is refused, which begins in files.
     return [*stored, *lines], position
 
 

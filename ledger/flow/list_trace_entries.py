@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from ledger.desk import Desk
 from ledger.flow._filed import telling_what_is_missing
@@ -12,17 +13,21 @@ from ledger.store import filed, report
 from ledger.wire import entry_to_trace, voucher_to_trace
 from tongbao.common.v1 import trace_pb2
 
+# What the clocks of the caller and of the database may differ.
+_CLOCKS = timedelta(days=1)
+
 
 async def list_trace_entries(
-    desk: Desk, *, app_id: str, trace_no: str
+    desk: Desk, *, app_id: str, trace_no: str, since: datetime | None = None
 ) -> list[trace_pb2.TraceEntry]:
     """Return the app's vouchers, each followed by its entries, in the order of booking.
 
-    A trace number does not say when it was made, so the vouchers of all closed days that left the
-    database are asked. Raises Refused(HISTORY_MISSING).
+    A trace number does not say when it was made: of the closed days that left the database the
+    vouchers of all are asked, or of those since a day before `since`. Raises
+    Refused(HISTORY_MISSING).
     """
     stored, last_blocks = await report.trace(desk.db, app_id=app_id, trace_no=trace_no)
-    days = await filed.days_up_to(desk.db, last_blocks)
+    days = await filed.days_up_to(desk.db, last_blocks, since=since and since - _CLOCKS)
     with telling_what_is_missing():
         found = await desk.history.trace(days=days, app_id=app_id, trace_no=trace_no)
     listed = []

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -20,6 +22,8 @@ import duckdb
 from ledger.history.files import TRANSFER, VOUCHER, HistoryError, check, file_of, library
 
 PLACES = 8192  # Of a block, as in `seq`.
+
+_THREADS = 4  # Reading at once: each takes a processor.
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -79,14 +83,27 @@ class FiledVoucher(NamedTuple):
 class History:
     """The closed days that left the database. Everything it raises of its own is HistoryError:
     a file of a day that was asked for is not there, or is not the one that was written.
+
+    It reads in few threads of its own: what nobody waits for any more holds up nobody else.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         # By file: its stat when its digest was right. A file that looks the same still is.
         self._whole: dict[Path, tuple[int, int, int, str]] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # Of the library and of `_locks`.
+        self._locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
         self._library: duckdb.DuckDBPyConnection | None = None
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="history")
+
+    async def close(self) -> None:
+        """End the threads and the library, when what they read at the moment is read."""
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+        if self._library is not None:
+            self._library.close()
+            # Not only closed: a library that still exists when Python ends is told of as a leak
+            # in dozens of lines, and something may still hold the desk then.
+            self._library = None
 
     async def entries(
         self,
@@ -176,7 +193,8 @@ class History:
         """Return the rows of a statement over the files of a table of these days."""
         if not days:
             return []
-        return await asyncio.to_thread(self._read, sql, days, table, params)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._read, sql, days, table, params)
 
     def _read(
         self, sql: str, days: Sequence[FiledDay], table: str, params: Mapping[str, object]
@@ -208,8 +226,15 @@ class History:
         """Raise HistoryError unless the file is the one with this digest.
 
         To compute the digest takes longer than to read a few rows, so it is done once for as
-        long as the file looks the same. What looks the same and is not is found by the proof.
+        long as the file looks the same, and by one caller while the others wait. What looks the
+        same and is not is found by the proof.
         """
+        with self._lock:
+            lock = self._locks[path]
+        with lock:
+            self._check_alone(path, sha256)
+
+    def _check_alone(self, path: Path, sha256: str) -> None:
         try:
             seen = path.stat()
         except OSError as error:

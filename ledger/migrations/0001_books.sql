@@ -197,57 +197,116 @@ CREATE FUNCTION uuid_floor(moment timestamptz) RETURNS uuid LANGUAGE sql IMMUTAB
             || repeat('0', 20))::uuid
 $$;
 
+-- For ids of weeks to come that are not made yet.
+CREATE FUNCTION make_default_partitions() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    parent text;
+BEGIN
+    FOREACH parent IN ARRAY ARRAY['transfer', 'voucher'] LOOP
+        EXECUTE format('CREATE TABLE %I PARTITION OF %I DEFAULT', parent || '_default', parent);
+        -- Row triggers are inherited, this kind is not.
+        EXECUTE format(
+            'CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON %I
+                 FOR EACH STATEMENT EXECUTE FUNCTION append_only()', parent || '_default');
+    END LOOP;
+END $$;
+SELECT make_default_partitions();
+
+-- A week whose rows lie in the default partitions cannot get its own any more. So when there are
+-- any before `p_until`, those two become the partitions of all weeks from `p_monday`, the first
+-- one that is not made, to that of their newest row, named after the last Monday of them: they go
+-- when that week may go. New default ones take their place. Returns the Monday behind; `p_monday`,
+-- and nothing done, when no row is in the way.
+--
+-- Whoever posts holds the lock of the book before any of the journal; so do we. Posting waits for
+-- us, and we at most half a second for those that read: then it fails, and may be tried again.
+CREATE FUNCTION attach_default_partitions(p_monday date, p_until date) RETURNS date
+LANGUAGE plpgsql
+SET lock_timeout = '500ms'
+AS $$
+DECLARE
+    until  uuid := uuid_floor(p_until::timestamp AT TIME ZONE 'UTC');
+    newest uuid;
+    last   date;
+    parent text;
+BEGIN
+    IF NOT EXISTS (SELECT FROM transfer_default WHERE id < until)
+       AND NOT EXISTS (SELECT FROM voucher_default WHERE txn < until) THEN
+        RETURN p_monday;  -- Nearly always: then nobody has to wait.
+    END IF;
+    PERFORM FROM book ORDER BY book_id FOR NO KEY UPDATE;
+    LOCK TABLE transfer, voucher IN ACCESS EXCLUSIVE MODE;
+    SELECT x.id INTO newest FROM (
+        (SELECT id FROM transfer_default ORDER BY id DESC LIMIT 1)
+        UNION ALL (SELECT txn FROM voucher_default ORDER BY txn DESC LIMIT 1)) x
+      ORDER BY x.id DESC LIMIT 1;
+    last := date_trunc('week', partition_moment(newest::text) AT TIME ZONE 'UTC');
+    FOREACH parent IN ARRAY ARRAY['transfer', 'voucher'] LOOP
+        EXECUTE format('ALTER TABLE %I DETACH PARTITION %I', parent, parent || '_default');
+        EXECUTE format('ALTER TABLE %I RENAME TO %I',
+                       parent || '_default', parent || to_char(last, '_YYYYMMDD'));
+        EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+                       parent, parent || to_char(last, '_YYYYMMDD'),
+                       uuid_floor(p_monday::timestamp AT TIME ZONE 'UTC'),
+                       uuid_floor((last + 7)::timestamp AT TIME ZONE 'UTC'));
+    END LOOP;
+    PERFORM make_default_partitions();
+    RETURN last + 7;
+END $$;
+
 -- Makes the partitions of journal and vouchers that are missing, without a gap: one a week from
 -- Monday, in UTC, named after its first day, up to `weeks_ahead` weeks after this one. The first
 -- one is that of 36 days ago: ids may be 35 days old. What is older than the weeks that are here
--- lies in `…_late`: events of old orders. Returns how many weeks it made, of either table.
+-- lies in `…_late`: events of old orders. What was booked before its week was made gets its
+-- partition too (attach_default_partitions). Returns how many it made, of either table.
 CREATE FUNCTION make_week_partitions(weeks_ahead integer) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     today  date := business_now() AT TIME ZONE 'UTC';
+    until  date := date_trunc('week', today + 7 * weeks_ahead)::date + 7;
     monday date;
+    behind date;
     parent text;
     child  text;
     made   integer := 0;
 BEGIN
-    FOREACH parent IN ARRAY ARRAY['transfer', 'voucher'] LOOP
-        SELECT max(to_date(right(c.relname, 8), 'YYYYMMDD')) + 7 INTO monday
-          FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-          WHERE i.inhparent = parent::regclass AND c.relname ~ '_\d{8}$';
-        IF monday IS NULL AND to_regclass(parent || '_late') IS NOT NULL THEN  -- All have gone.
-            SELECT partition_moment(id_floor::text) AT TIME ZONE 'UTC' INTO monday
-              FROM book ORDER BY id_floor DESC LIMIT 1;
-        ELSIF monday IS NULL THEN
-            monday := date_trunc('week', today - 36);
+    -- One at a time; nor while drop_week is at work.
+    PERFORM pg_advisory_xact_lock(hashtextextended('ledger.id_floor', 0));
+    SELECT max(to_date(right(c.relname, 8), 'YYYYMMDD')) + 7 INTO monday
+      FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+      WHERE i.inhparent = 'transfer'::regclass AND c.relname ~ '_\d{8}$';
+    IF monday IS NULL AND to_regclass('transfer_late') IS NOT NULL THEN  -- All have gone.
+        SELECT partition_moment(id_floor::text) AT TIME ZONE 'UTC' INTO monday
+          FROM book ORDER BY id_floor DESC LIMIT 1;
+    ELSIF monday IS NULL THEN
+        monday := date_trunc('week', today - 36);
+        FOREACH parent IN ARRAY ARRAY['transfer', 'voucher'] LOOP
             EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (MINVALUE) TO (%L)',
                            parent || '_late', parent,
                            uuid_floor(monday::timestamp AT TIME ZONE 'UTC'));
-        END IF;
-        WHILE monday <= today + 7 * weeks_ahead LOOP
+        END LOOP;
+    END IF;
+    behind := attach_default_partitions(monday, until);
+    IF behind > monday THEN
+        made := 2;
+        monday := behind;
+    END IF;
+    WHILE monday < until LOOP
+        FOREACH parent IN ARRAY ARRAY['transfer', 'voucher'] LOOP
             child := parent || to_char(monday, '_YYYYMMDD');
             EXECUTE format(
                 'CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)', child, parent,
                 uuid_floor(monday::timestamp AT TIME ZONE 'UTC'),
                 uuid_floor((monday + 7)::timestamp AT TIME ZONE 'UTC'));
-            -- Row triggers are inherited, this kind is not.
             EXECUTE format(
                 'CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON %I
                      FOR EACH STATEMENT EXECUTE FUNCTION append_only()', child);
             made := made + 1;
-            monday := monday + 7;
         END LOOP;
+        monday := monday + 7;
     END LOOP;
     RETURN made;
 END $$;
 SELECT make_week_partitions(5);
-
--- For ids of weeks to come that are not made yet. They must stay empty: a week whose rows lie
--- here cannot get its own partition any more.
-CREATE TABLE transfer_default PARTITION OF transfer DEFAULT;
-CREATE TABLE voucher_default PARTITION OF voucher DEFAULT;
-CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON transfer_default
-    FOR EACH STATEMENT EXECUTE FUNCTION append_only();
-CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON voucher_default
-    FOR EACH STATEMENT EXECUTE FUNCTION append_only();
 CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON transfer_late
     FOR EACH STATEMENT EXECUTE FUNCTION append_only();
 CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON voucher_late

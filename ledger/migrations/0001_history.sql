@@ -73,7 +73,8 @@ BEGIN
     RETURN true;
 END $$;
 
--- The first day of the oldest partitions; null when there are none.
+-- The Monday of the oldest partitions, the last one of those that have several weeks; null when
+-- there are none.
 CREATE FUNCTION oldest_week() RETURNS date LANGUAGE sql STABLE AS $$
     SELECT min(to_date(right(c.relname, 8), 'YYYYMMDD'))
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid

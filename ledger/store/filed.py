@@ -55,10 +55,17 @@ async def days_of_account(
     return [_day(row) for row in rows]
 
 
-async def days_up_to(db: Database, last_blocks: Mapping[int, int]) -> Sequence[FiledDay]:
-    """Return all days of these books up to a block of each, by book, in order."""
+async def days_up_to(
+    db: Database, last_blocks: Mapping[int, int], *, since: datetime | None
+) -> Sequence[FiledDay]:
+    """Return the days of these books up to a block of each, by book, in order: all of them, or
+    those on which anything was booked at the time `since` or later.
+    """
     rows = await db.rows(
-        _DAYS_UP_TO, book_ids=list(last_blocks), last_blocks=list(last_blocks.values())
+        _DAYS_UP_TO,
+        book_ids=list(last_blocks),
+        last_blocks=list(last_blocks.values()),
+        since=since,
     )
     return [_day(row) for row in rows]
 
@@ -126,6 +133,8 @@ _DAYS_UP_TO = f"""
 SELECT {_COLUMNS} FROM history_day h
 JOIN unnest(%(book_ids)s::integer[], %(last_blocks)s::bigint[]) AS b (book_id, last_block)
   ON h.book_id = b.book_id AND h.last_block <= b.last_block
+CROSS JOIN LATERAL last_block_before(b.book_id, %(since)s::timestamptz, NULL) AS s (block_no)
+WHERE h.last_block > s.block_no
 ORDER BY h.book_id, h.acct_date
 """
 

@@ -12,7 +12,8 @@ WEEKS_AHEAD = 5
 async def make(db: Database) -> int:
     """Make the partitions that are missing up to WEEKS_AHEAD; return how many.
 
-    Raises Rejected when a week has rows outside of it already: see `find_stray`.
+    Rows of such weeks in the default partitions stay where they are: those two get a range.
+    Raises NotExecuted when somebody read the journal all the while, then nothing is done.
     """
     sql = "SELECT make_week_partitions(%(weeks)s) AS made"
     [row] = await db.rows(sql, weeks=WEEKS_AHEAD)
@@ -20,7 +21,7 @@ async def make(db: Database) -> int:
 
 
 async def find_stray(db: Database) -> UUID | None:
-    """Return the id of a row that has no partition, if there is one. There must not be."""
+    """Return the id of a row whose week was not made yet, if there is one: `make` is late."""
     rows = await db.rows(_STRAY)
     return rows[0].id if rows else None
 

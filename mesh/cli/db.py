@@ -22,6 +22,11 @@ from mesh.upkeep import MONTHS_AHEAD, delete_old, horizons, make_partitions
 
 db = App(name="db", help=__doc__)
 
+_MOVE = (
+    "Where rows lie in a default partition: move them to a table of their own, run this, and"
+    " insert them again"
+)
+
 
 @db.command
 def upgrade(*, service: str | None = None, home: Home = None, as_json: AsJson = False) -> int:
@@ -70,8 +75,9 @@ def partitions(
     """Make the partitions that are missing for the months to come.
 
     Running services do so by themselves every ten minutes. Example: `tongbao db partitions
-    --months 24`. Exit codes: 0 all are there; 1 a database did not answer, or rows of a
-    partition lie in the default one, which keeps it from being made.
+    --months 24`. Rows of the ledger that came before their week was made are given a partition.
+    Exit codes: 0 all are there; 1 a database did not answer, or rows of another service's year
+    lie in the default partition, which keeps it from being made.
 
     Parameters
     ----------
@@ -149,7 +155,7 @@ def _spoken(service: str) -> Iterator[None]:
         raise StartError(
             f"cannot do that in the schema of {service}",
             why=str(error).strip().splitlines()[0],
-            next_step="`tongbao doctor` says which rows lie in a default partition",
+            next_step=_MOVE,
         ) from error
     except (NotExecuted, Undone, Unknown) as error:
         raise StartError(

@@ -11,6 +11,7 @@ from mesh.config import Settings, services
 from mesh.doctor.contracts import generated, policies
 from mesh.doctor.databases import backlogs, schemas, server, shifts
 from mesh.doctor.finding import Finding, Scene, failed
+from mesh.doctor.history import history
 from mesh.doctor.keys import certificates, egress, token_keys
 from mesh.doctor.machine import directories, disk, flushes, packages, ports, python
 from mesh.doctor.messages import messages
@@ -23,7 +24,7 @@ SECONDS = 30.0
 CHECKS: tuple[Check, ...] = (
     python, packages, directories, disk, flushes, ports,
     certificates, token_keys, egress, policies, generated,
-    server, schemas, backlogs, shifts, messages, health, books,
+    server, schemas, backlogs, shifts, history, messages, health, books,
 )  # fmt: skip
 
 

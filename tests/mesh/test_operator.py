@@ -279,6 +279,13 @@ async def test_a_process_that_hangs_fails(up):
     await eventually_passes(up, "health")
 
 
+def test_business_time_that_jumps_takes_its_partitions_along(up):
+    """They are there when the command returns, before anything of that time is booked."""
+    assert tongbao("clock", "advance", "70d", home=up).returncode == 0
+    sql = "SELECT name FROM partition_horizon() WHERE ends > business_now() + interval '31 days'"
+    assert {name for (name,) in asked(up, "ledger", sql)} >= {"transfer", "voucher"}
+
+
 def test_down_says_what_it_stopped_and_may_be_repeated(up):
     """It waits for the end."""
     pid = is_running(up)

@@ -19,7 +19,8 @@ async def get_trace(desk: Desk, *, trace_no: str) -> list[trace_pb2.TraceEntry]:
     """Return the entries, oldest first. Apps see their own traces, operators all of them.
 
     Raises Refused(TRACE_NOT_FOUND); NotExecuted when a neighbour is silent, because a trace
-    with a gap would look like one where nothing happened.
+    with a gap would look like one where nothing happened; Declined when one of them cannot tell
+    its part before something is mended, as the ledger with a file of the past missing.
     """
     business_code, _, order_no = trace_no.partition("-")
     app = await desk.directory.app_of(business_code)
@@ -31,7 +32,10 @@ async def get_trace(desk: Desk, *, trace_no: str) -> list[trace_pb2.TraceEntry]:
         raise refuse(reasons.REASON_TRACE_NOT_FOUND, trace_no=trace_no)
     note(trace_no=trace_no)
     others = await asyncio.gather(
-        *(link.ask(app_id=app.app_id, trace_no=trace_no) for link in desk.traces.values())
+        *(
+            link.ask(app_id=app.app_id, trace_no=trace_no, since=own[0].create_time)
+            for link in desk.traces.values()
+        )
     )
     entries = [*own, *(entry for part in others for entry in part)]
     return sorted(entries, key=_place)

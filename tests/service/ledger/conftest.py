@@ -24,6 +24,7 @@ async def desk(dsn, tmp_path) -> AsyncIterator[Desk]:
     async with Database(dsn) as db:
         history = History(tmp_path / "history")
         yield Desk(db=db, clock=Clock(), accounts=Accounts(db), history=history)
+        await history.close()
 
 
 @pytest.fixture(autouse=True)

@@ -1,17 +1,24 @@
 """Old days leave a running ledger by themselves; operators see where they are."""
 
 import asyncio
+import hashlib
 import json
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import grpc
+import psycopg
 import pytest
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from ledger.workers import keep_old_days
+from ledger.workers import keep_old_days, keep_partitions
+from mesh.telemetry import PARTITIONS_NOT_MADE
 from tests.service.ledger.days import all_of
 from tests.service.ledger.history import old_days
 from tests.service.ledger.test_account_doors import furnished, said_to_run, tongbao
+from tests.service.ledger.test_partitions import stray
 from tests.services import info_of
 from tests.waiting import eventually
 from tongbao.ledger.v1 import accounting_service_pb2 as pb
@@ -38,6 +45,10 @@ async def test_a_day_that_grows_old_is_seen_in_its_files(ground, monkeypatch):
             table = await asyncio.to_thread(tongbao, "history", home=ground.home)
         [told] = json.loads(done.stdout)["days"]
         [day] = (await operator.ListHistoryDays(pb.ListHistoryDaysRequest())).days
+        for name in ("transfer", "voucher"):
+            read = (Path(ground.home) / told[f"{name}File"]).read_bytes()
+            assert hashlib.sha256(read).hexdigest() == told[f"{name}Sha256"]
+            assert not Path(told[f"{name}File"]).is_absolute()
         assert told["acctDate"] == day.acct_date == today.acct_date
         assert day.acct_date in table.stdout
         folder = Path(ground.home) / "ledger" / "history" / "book-1" / day.acct_date
@@ -45,6 +56,26 @@ async def test_a_day_that_grows_old_is_seen_in_its_files(ground, monkeypatch):
         assert day.size_bytes == sum(file.stat().st_size for file in files)
         assert (day.first_block, day.transfers, day.vouchers) == (1, 3, 3)
         assert (len(day.transfer_sha256), len(day.voucher_sha256)) == (32, 32)
+
+
+async def test_partitions_that_are_not_made_are_told(desk, dsn):
+    """Until they are: here somebody reads the journal for long."""
+    told = partial(
+        REGISTRY.get_sample_value, "tongbao_ledger_partitions_not_made", {"tables": "journal"}
+    )
+
+    async def said():
+        PARTITIONS_NOT_MADE.clear()
+        work = asyncio.create_task(keep_partitions(desk))
+        await eventually(lambda: told() is not None)
+        work.cancel()
+        return told()
+
+    await stray(desk)
+    with psycopg.connect(dsn) as reader:
+        reader.execute("SELECT count(*) FROM transfer")
+        assert await said() == 1
+    assert await said() == 0
 
 
 _THREE_DAYS = (
@@ -86,6 +117,12 @@ async def test_days_in_files_are_listed_page_by_page(ground):
             assert info_of(failed.value).reason == reason
 
 
+def overdue():
+    """What the metric says of the first book."""
+    labels = {"book": "1"}
+    return REGISTRY.get_sample_value("tongbao_ledger_history_overdue_seconds", labels)
+
+
 async def test_the_log_tells_what_was_written_and_dropped(desk):
     """And what is wrong: then nothing leaves the database."""
     [day] = await old_days(desk, count=1)
@@ -96,11 +133,12 @@ async def test_the_log_tells_what_was_written_and_dropped(desk):
     [written] = [one for one in lines if one["event"] == "day_written"]
     assert (written["acct_date"], written["transfers"]) == (day.isoformat(), 6)
     assert await all_of(desk, "SELECT id FROM transfer") == []
+    assert overdue() == 0
 
 
 async def test_the_log_tells_what_keeps_a_day(desk):
     """As an error, with what to do."""
-    await old_days(desk, count=1)
+    [day] = await old_days(desk, count=1)
     await desk.db.rows("ALTER TABLE transfer DISABLE TRIGGER append_only")
     await desk.db.rows("DELETE FROM transfer WHERE seq = (SELECT max(seq) FROM transfer)")
     with capture_logs() as lines:
@@ -110,4 +148,8 @@ async def test_the_log_tells_what_keeps_a_day(desk):
     [told] = [one for one in lines if one["event"] == "history_not_kept"]
     assert told["log_level"] == "error"
     assert "tongbao ledger verify" in told["problem"]
+    due = day + timedelta(days=desk.keep_entry_days)
+    days, seconds = divmod(overdue(), 86_400)
+    assert days == (desk.clock.local().date() - due).days > 30
+    assert seconds > 0
     assert len(await all_of(desk, "SELECT id FROM transfer")) == 5

@@ -1,6 +1,10 @@
 """What was said before days went into files is said afterwards, page by page, without a seam."""
 
+import asyncio
 import random
+import subprocess
+import sys
+import threading
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,15 +15,38 @@ from ledger.flow.get_balance_at import get_balance_at
 from ledger.flow.list_statement import list_statement
 from ledger.flow.list_trace_entries import list_trace_entries
 from ledger.flow.lookup_transfers import lookup_transfers
-from ledger.history.files import file_of
+from ledger.history.files import check, file_of
+from ledger.history.read import History
+from ledger.service import LedgerService
+from ledger.store import filed
 from ledger.store.statement import Span
+from mesh.batch import NotExecuted
+from mesh.clock import to_timestamp
+from mesh.context import act_within
 from mesh.errors import Refused
 from tests.service.ledger import past as world
 from tests.service.ledger.account_world import BUSY, IDLE, WALLETS, named, page_of
 from tests.service.ledger.books import BOOK, connect, uuid7
 from tests.service.ledger.events import PENDING as MERCHANT
+from tongbao.common.v1 import item_pb2
+from tongbao.ledger.v1 import ledger_service_pb2 as pb
 
 MICROSECOND = timedelta(microseconds=1)
+YEAR = timedelta(days=366)
+
+# Something in C never lets go of the history, so it still exists when Python ends.
+LEAVES = """
+import asyncio, ctypes, datetime, sys, threading, uuid
+from pathlib import Path
+from ledger.history.read import FiledDay, History
+history, day = History(Path(sys.argv[1])), eval(sys.argv[2])
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(history))
+async def use():
+    found = await history.find(days=[day], ids=[uuid.uuid4()])
+    await history.close()
+    print(found, [one for one in threading.enumerate() if one.name.startswith("history")])
+asyncio.run(use())
+"""
 
 
 @pytest.fixture
@@ -240,3 +267,121 @@ async def test_an_id_too_old_for_the_database_is_looked_for_in_the_files(past):
     assert [(one.entry, one.acct_date, one.create_time, one.failure) for one in after] == [
         (one.entry, one.acct_date, one.create_time, one.failure) for one in before
     ]
+
+
+async def test_a_trace_opens_no_file_of_a_day_before_it_began(past):
+    """With a day for clocks; of a young trace no file at all."""
+    while await past.move():
+        pass
+    assert await past.drop()
+    doors, blocks = LedgerService(past.desk), await blocks_of(past)
+    owner = item_pb2.ItemContext(app_id="mall", trace_no="MALL-0")
+
+    async def trace(first):
+        """What is told of the trace when it began with the first booking of a date."""
+        since = min(one.create_time for one in blocks if one.acct_date == first)
+        request = pb.ListTraceEntriesRequest(context=owner, since=to_timestamp(since))
+        entries = (await doors.ListTraceEntries(request, None)).entries
+        return [one for one in entries if one.create_time.ToNanoseconds() >= at(since)]
+
+    def at(time):
+        return to_timestamp(time).ToNanoseconds()
+
+    whole = (await doors.ListTraceEntries(pb.ListTraceEntriesRequest(context=owner), None)).entries
+    began = min(one.create_time for one in blocks if one.acct_date == past.old[3])
+    behind = [one for one in whole if one.create_time.ToNanoseconds() >= at(began)]
+    young = await trace(past.new[0])
+    assert 0 < len(young) < len(behind) < len(whole)
+
+    files = [
+        file_of(past.desk.history.folder, book_id=BOOK, acct_date=day, table="voucher")
+        for day in past.old
+    ]
+    files[0].unlink()
+    assert await trace(past.old[3]) == behind
+    with pytest.raises(Refused, match="history missing"):
+        await doors.ListTraceEntries(pb.ListTraceEntriesRequest(context=owner), None)
+    for file in files[1:]:
+        file.unlink()
+    assert await trace(past.new[0]) == young
+    with pytest.raises(Refused, match="history missing"):
+        await trace(past.old[3])
+
+
+async def test_a_page_over_the_border_shows_what_the_database_has(past):
+    """With the files away the newest first are told up to there, and only then it is refused."""
+    while await past.move():
+        pass
+    assert await past.drop()
+    [whole] = await world.pages(past.desk, WALLETS[0], 200)
+    files = list(past.desk.history.folder.rglob("transfer.parquet"))
+    for file in files:
+        file.rename(file.with_suffix(".away"))
+
+    stored, token = await list_statement(
+        past.desk, named(WALLETS[0]), span=Span(), page=page_of(200)
+    )
+    assert stored == [one for one in whole if one.acct_date not in past.old]
+    assert 0 < len(stored) < len(whole)
+    with pytest.raises(Refused, match="history missing"):
+        await list_statement(past.desk, named(WALLETS[0]), span=Span(), page=page_of(200, token))
+
+    for file in files:
+        file.with_suffix(".away").rename(file)
+    filed_lines, token = await list_statement(
+        past.desk, named(WALLETS[0]), span=Span(), page=page_of(200, token)
+    )
+    assert ([*stored, *filed_lines], token) == (whole, "")
+
+
+async def test_one_caller_reads_a_file_through_while_the_others_wait(past, monkeypatch):
+    """In a thread of the history's own; it is the first time that this file is needed."""
+    await past.move()
+    [day] = await filed.days_since(past.desk.db, book_id=BOOK, moment=past.desk.clock.now() - YEAR)
+    threads, other = [], threading.Event()
+
+    def spied(path, *, sha256):
+        threads.append(threading.current_thread().name)
+        if len(threads) > 1:
+            other.set()
+        other.wait(0.3)  # Long enough for a second one, if there is any.
+        check(path, sha256=sha256)
+
+    monkeypatch.setattr("ledger.history.read.check", spied)
+    looks = [past.desk.history.find(days=[day], ids=[uuid7()]) for _ in range(10)]
+    assert await asyncio.gather(*looks) == [[]] * 10
+    [thread] = threads
+    assert thread.startswith("history")
+
+
+async def test_a_history_that_is_closed_leaves_nothing(past):
+    """No thread, and no object of the library: the log of a service that leaves is short."""
+    await past.move()
+    [day] = await filed.days_since(past.desk.db, book_id=BOOK, moment=past.desk.clock.now() - YEAR)
+    script = [sys.executable, "-c", LEAVES, str(past.desk.history.folder), repr(day)]
+    left = subprocess.run(script, capture_output=True, text=True, timeout=60, check=True)
+    assert (left.stdout, left.stderr) == ("[] []\n", "")
+
+
+async def test_who_looks_for_unknown_ids_stops_at_the_deadline(past):
+    """Every day since may have them, and nobody waits for the answer any more."""
+    while await past.move():
+        pass
+    assert await past.drop()
+
+    class Slow(History):
+        """After its first look the deadline has come."""
+
+        looks = 0
+
+        async def find(self, **asked):
+            self.looks += 1
+            found = await super().find(**asked)
+            act_within(0)
+            return found
+
+    history = Slow(past.desk.history.folder)
+    with pytest.raises(NotExecuted, match="4 of 5 days were looked at"):
+        await lookup_transfers(replace(past.desk, history=history), "MALL", [uuid7().bytes])
+    assert history.looks == 1
+    await history.close()

@@ -180,7 +180,24 @@ async def test_a_file_that_is_none_is_found(desk, days, falsify):
         days[1],
     )
 
-    assert await found(desk) == {("HISTORY", f"files of {days[1]} of book 1")}
+    [told] = (await prove_book(desk)).findings
+    assert (told.check, told.place) == ("HISTORY", f"files of {days[1]} of book 1")
+    assert "\n" not in told.detail
+    assert "Restore the file from its copy" in told.detail
+
+
+@pytest.mark.parametrize("slice_entries", [1, 10_000])
+async def test_a_file_that_was_made_unreadable_is_told_of_once(
+    desk, days, monkeypatch, slice_entries
+):
+    """By its digest, though nobody can read it either, and however many parts are proved."""
+    monkeypatch.setattr(prove_blocks, "_SLICE_ENTRIES", slice_entries)
+    path = path_of(desk, days[0])
+    path.write_bytes(b"nothing")
+
+    [told] = (await prove_book(desk)).findings
+    assert (told.check, told.place) == ("HISTORY", str(path))
+    assert "Restore the file from its copy" in told.detail
 
 
 async def test_a_replaced_digest_is_found(desk, days, falsify):

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import code_pb2
+from grpc_status import rpc_status
 
 from mesh.clock import real_now, to_timestamp
 from mesh.crew import Crew
-from mesh.errors import Declined
+from mesh.errors import Declined, to_status
 from mesh.items import answered, each
 from tongbao.channel.v1 import channel_service_pb2, channel_service_pb2_grpc
 from tongbao.common.v1 import item_pb2, trace_pb2
@@ -185,13 +187,25 @@ class PaymentDouble(Traced, payment_service_pb2_grpc.PaymentServiceServicer):
 
 
 class LedgerDouble(Traced, ledger_service_pb2_grpc.LedgerServiceServicer):
-    """Opens accounts and knows balances; `down` makes it refuse every account."""
+    """Opens accounts and knows balances; `down` makes it refuse every account, `misses` makes
+    a file of the past be away.
+    """
 
     def __init__(self) -> None:
         super().__init__("ledger", ledger_service_pb2.ListTraceEntriesResponse)
         self.opened: list[tuple[int, str, str, str]] = []
         self.balances: dict[str, int] = {}
         self.down = False
+        self.misses = ""
+        self.since: list[Timestamp] = []
+
+    async def ListTraceEntries(self, request, context):  # noqa: N802
+        self.since.append(request.since)
+        if self.misses:
+            status = refusal("HISTORY_MISSING", "ledger.tongbao")
+            status.metadata["file"] = self.misses
+            await context.abort_with_status(rpc_status.to_status(to_status(Declined(status))))
+        return await super().ListTraceEntries(request, context)
 
     async def BatchOpenAccounts(self, request, context):  # noqa: N802
         results = await each(request.items, self._open, ledger_service_pb2.OpenAccountResult)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import grpc
+import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from tests.service.trade.neighbours import Payment
 from tests.service.trade.neighbours import Refund as Told
 from tests.service.trade.receiver import Receiver
 from tests.service.trade.shop import Shop, World, reason, refused, together
+from tests.services import info_of
 from tests.waiting import eventually
 from tongbao.common.v1 import trace_pb2
 from tongbao.trade.v1 import trade_service_pb2 as pb
@@ -141,6 +143,27 @@ async def test_a_trace_with_a_gap_is_not_shown(fresh: World):
         return not isinstance(settled, grpc.aio.AioRpcError)
 
     await eventually(shown)
+
+
+async def test_the_ledger_is_told_since_when_to_look(fresh: World):
+    """Since the trade was made: it opens no files of days before."""
+    shop = await fresh.shop()
+    trade = await shop.paid()
+    await shop.trace(trade.trace_no)
+    assert fresh.neighbours.ledger.since == [trade.create_time]
+
+
+async def test_a_file_of_the_past_that_is_away_is_told_as_the_ledger_tells_it(fresh: World):
+    """Which one: to call again would not help."""
+    shop = await fresh.shop()
+    trade = await shop.paid()
+    fresh.neighbours.ledger.misses = "book-1/2026-01-01/voucher.parquet"
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await shop.trace(trade.trace_no)
+    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    told = info_of(caught.value)
+    assert (told.domain, told.reason) == ("ledger.tongbao", "HISTORY_MISSING")
+    assert dict(told.metadata) == {"file": "book-1/2026-01-01/voucher.parquet"}
 
 
 async def test_a_trace_number_has_its_shape(shop: Shop):

@@ -23,6 +23,7 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tongbao.common.v1 import item_pb2 as tongbao_dot_common_dot_v1_dot_item__pb2
 from tongbao.common.v1 import money_pb2 as tongbao_dot_common_dot_v1_dot_money__pb2
 from tongbao.common.v1 import options_pb2 as tongbao_dot_common_dot_v1_dot_options__pb2
@@ -30,7 +31,7 @@ from tongbao.common.v1 import trace_pb2 as tongbao_dot_common_dot_v1_dot_trace__
 from tongbao.ledger.v1 import ledger_pb2 as tongbao_dot_ledger_dot_v1_dot_ledger__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&tongbao/ledger/v1/ledger_service.proto\x12\x11tongbao.ledger.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1ctongbao/common/v1/item.proto\x1a\x1dtongbao/common/v1/money.proto\x1a\x1ftongbao/common/v1/options.proto\x1a\x1dtongbao/common/v1/trace.proto\x1a\x1etongbao/ledger/v1/ledger.proto\"R\n\x10\x42\x61tchPostRequest\x12>\n\x05items\x18\x01 \x03(\x0b\x32\x1b.tongbao.ledger.v1.PostItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x04R\x05items\"\x90\x01\n\x08PostItem\x12@\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1e.tongbao.common.v1.ItemContextB\x06\xbaH\x03\xc8\x01\x01R\x07\x63ontext\x12\x42\n\x08postings\x18\x02 \x03(\x0b\x32\x1a.tongbao.ledger.v1.PostingB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x04R\x08postings\"L\n\x11\x42\x61tchPostResponse\x12\x37\n\x07results\x18\x01 \x03(\x0b\x32\x1d.tongbao.ledger.v1.PostResultR\x07results\"\x81\x01\n\nPostResult\x12\x35\n\x06status\x18\x01 \x01(\x0b\x32\x1d.tongbao.common.v1.ItemStatusR\x06status\x12<\n\x08postings\x18\x02 \x03(\x0b\x32 .tongbao.ledger.v1.PostingResultR\x08postings\"V\n\x12\x42\x61tchForbidRequest\x12@\n\x05items\x18\x01 \x03(\x0b\x32\x1d.tongbao.ledger.v1.ForbidItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x04R\x05items\"\x8c\x01\n\nForbidItem\x12@\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1e.tongbao.common.v1.ItemContextB\x06\xbaH\x03\xc8\x01\x01R\x07\x63ontext\x12<\n\x07posting\x18\x02 \x01(\x0b\x32\x1a.tongbao.ledger.v1.PostingB\x06\xbaH\x03\xc8\x01\x01R\x07posting\"P\n\x13\x42\x61tchForbidResponse\x12\x39\n\x07results\x18\x01 \x03(\x0b\x32\x1f.tongbao.ledger.v1.ForbidResultR\x07results\"b\n\x0c\x46orbidResult\x12\x35\n\x06status\x18\x01 \x01(\x0b\x32\x1d.tongbao.common.v1.ItemStatusR\x06status\x12\x1b\n\tis_booked\x18\x02 \x01(\x08R\x08isBooked\"a\n\x18\x42\x61tchOpenAccountsRequest\x12\x45\n\x05items\x18\x01 \x03(\x0b\x32\".tongbao.ledger.v1.OpenAccountItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x04R\x05items\"\x94\x01\n\x0fOpenAccountItem\x12@\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1e.tongbao.common.v1.ItemContextB\x06\xbaH\x03\xc8\x01\x01R\x07\x63ontext\x12?\n\x07\x61\x63\x63ount\x18\x02 \x01(\x0b\x32\x1d.tongbao.ledger.v1.AccountKeyB\x06\xbaH\x03\xc8\x01\x01R\x07\x61\x63\x63ount\"[\n\x19\x42\x61tchOpenAccountsResponse\x12>\n\x07results\x18\x01 \x03(\x0b\x32$.tongbao.ledger.v1.OpenAccountResultR\x07results\"J\n\x11OpenAccountResult\x12\x35\n\x06status\x18\x01 \x01(\x0b\x32\x1d.tongbao.common.v1.ItemStatusR\x06status\"_\n\x17\x42\x61tchGetBalancesRequest\x12\x44\n\x05items\x18\x01 \x03(\x0b\x32!.tongbao.ledger.v1.GetBalanceItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x04R\x05items\"\x93\x01\n\x0eGetBalanceItem\x12@\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1e.tongbao.common.v1.ItemContextB\x06\xbaH\x03\xc8\x01\x01R\x07\x63ontext\x12?\n\x07\x61\x63\x63ount\x18\x02 \x01(\x0b\x32\x1d.tongbao.ledger.v1.AccountKeyB\x06\xbaH\x03\xc8\x01\x01R\x07\x61\x63\x63ount\"Y\n\x18\x42\x61tchGetBalancesResponse\x12=\n\x07results\x18\x01 \x03(\x0b\x32#.tongbao.ledger.v1.GetBalanceResultR\x07results\"}\n\x10GetBalanceResult\x12\x35\n\x06status\x18\x01 \x01(\x0b\x32\x1d.tongbao.common.v1.ItemStatusR\x06status\x12\x32\n\x07\x62\x61lance\x18\x02 \x01(\x0b\x32\x18.tongbao.common.v1.MoneyR\x07\x62\x61lance\"[\n\x17ListTraceEntriesRequest\x12@\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1e.tongbao.common.v1.ItemContextB\x06\xbaH\x03\xc8\x01\x01R\x07\x63ontext\"S\n\x18ListTraceEntriesResponse\x12\x37\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1d.tongbao.common.v1.TraceEntryR\x07\x65ntries2\xf6\x05\n\rLedgerService\x12\x87\x01\n\tBatchPost\x12#.tongbao.ledger.v1.BatchPostRequest\x1a$.tongbao.ledger.v1.BatchPostResponse\"/\xb2\xbb\x18+\n\x0bledger.post\x12\x01\x03\x1a\x05items \x02*\x07\x63hannel*\x07payment\x12\x86\x01\n\x0b\x42\x61tchForbid\x12%.tongbao.ledger.v1.BatchForbidRequest\x1a&.tongbao.ledger.v1.BatchForbidResponse\"(\xb2\xbb\x18$\n\rledger.forbid\x12\x01\x03\x1a\x05items \x02*\x07\x63hannel\x12\x9d\x01\n\x11\x42\x61tchOpenAccounts\x12+.tongbao.ledger.v1.BatchOpenAccountsRequest\x1a,.tongbao.ledger.v1.BatchOpenAccountsResponse\"-\xb2\xbb\x18)\n\x0bledger.open\x12\x01\x03\x1a\x05items \x02*\x07\x63hannel*\x05trade\x12\x91\x01\n\x10\x42\x61tchGetBalances\x12*.tongbao.ledger.v1.BatchGetBalancesRequest\x1a+.tongbao.ledger.v1.BatchGetBalancesResponse\"$\xb2\xbb\x18 \n\x0bledger.read\x12\x01\x03\x1a\x05items \x01*\x05trade\x12\x9d\x01\n\x10ListTraceEntries\x12*.tongbao.ledger.v1.ListTraceEntriesRequest\x1a+.tongbao.ledger.v1.ListTraceEntriesResponse\"0\xb2\xbb\x18,\n\x0cledger.trace\x12\x01\x03\x1a\x10\x63ontext.trace_no \x01*\x05tradeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&tongbao/ledger/v1/ledger_service.proto\x12\x11tongbao.ledger.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ctongbao/common/v1/item.proto\x1a\x1dtongbao/common/v1/money.proto\x1a\x1ftongbao/common/v1/options.proto\x1a\x1dtongbao/common/v1/trace.proto\x1a\x1etongbao/ledger/v1/ledger.proto\"R\n\x10\x42\x61tchPostRequest\x12>\n\x05items\x18\x01 \x03(\x0b\x32\x1b.tongbao.ledger.v1.PostItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x04R\x05items\"\x90\x01\n\x08PostItem\x12@\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1e.tongbao.common.v1.ItemContextB\x06\xbaH\x03\xc8\x01\x01R\x07\x63ontext\x12\x42\n\x08postings\x18\x02 \x03(\x0b\x32\x1a.tongbao.ledger.v1.PostingB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x04R\x08postings\"L\n\x11\x42\x61tchPostResponse\x12\x37\n\x07results\x18\x01 \x03(\x0b\x32\x1d.tongbao.ledger.v1.PostResultR\x07results\"\x81\x01\n\nPostResult\x12\x35\n\x06status\x18\x01 \x01(\x0b\x32\x1d.tongbao.common.v1.ItemStatusR\x06status\x12<\n\x08postings\x18\x02 \x03(\x0b\x32 .tongbao.ledger.v1.PostingResultR\x08postings\"V\n\x12\x42\x61tchForbidRequest\x12@\n\x05items\x18\x01 \x03(\x0b\x32\x1d.tongbao.ledger.v1.ForbidItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x04R\x05items\"\x8c\x01\n\nForbidItem\x12@\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1e.tongbao.common.v1.ItemContextB\x06\xbaH\x03\xc8\x01\x01R\x07\x63ontext\x12<\n\x07posting\x18\x02 \x01(\x0b\x32\x1a.tongbao.ledger.v1.PostingB\x06\xbaH\x03\xc8\x01\x01R\x07posting\"P\n\x13\x42\x61tchForbidResponse\x12\x39\n\x07results\x18\x01 \x03(\x0b\x32\x1f.tongbao.ledger.v1.ForbidResultR\x07results\"b\n\x0c\x46orbidResult\x12\x35\n\x06status\x18\x01 \x01(\x0b\x32\x1d.tongbao.common.v1.ItemStatusR\x06status\x12\x1b\n\tis_booked\x18\x02 \x01(\x08R\x08isBooked\"a\n\x18\x42\x61tchOpenAccountsRequest\x12\x45\n\x05items\x18\x01 \x03(\x0b\x32\".tongbao.ledger.v1.OpenAccountItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x04R\x05items\"\x94\x01\n\x0fOpenAccountItem\x12@\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1e.tongbao.common.v1.ItemContextB\x06\xbaH\x03\xc8\x01\x01R\x07\x63ontext\x12?\n\x07\x61\x63\x63ount\x18\x02 \x01(\x0b\x32\x1d.tongbao.ledger.v1.AccountKeyB\x06\xbaH\x03\xc8\x01\x01R\x07\x61\x63\x63ount\"[\n\x19\x42\x61tchOpenAccountsResponse\x12>\n\x07results\x18\x01 \x03(\x0b\x32$.tongbao.ledger.v1.OpenAccountResultR\x07results\"J\n\x11OpenAccountResult\x12\x35\n\x06status\x18\x01 \x01(\x0b\x32\x1d.tongbao.common.v1.ItemStatusR\x06status\"_\n\x17\x42\x61tchGetBalancesRequest\x12\x44\n\x05items\x18\x01 \x03(\x0b\x32!.tongbao.ledger.v1.GetBalanceItemB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x04R\x05items\"\x93\x01\n\x0eGetBalanceItem\x12@\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1e.tongbao.common.v1.ItemContextB\x06\xbaH\x03\xc8\x01\x01R\x07\x63ontext\x12?\n\x07\x61\x63\x63ount\x18\x02 \x01(\x0b\x32\x1d.tongbao.ledger.v1.AccountKeyB\x06\xbaH\x03\xc8\x01\x01R\x07\x61\x63\x63ount\"Y\n\x18\x42\x61tchGetBalancesResponse\x12=\n\x07results\x18\x01 \x03(\x0b\x32#.tongbao.ledger.v1.GetBalanceResultR\x07results\"}\n\x10GetBalanceResult\x12\x35\n\x06status\x18\x01 \x01(\x0b\x32\x1d.tongbao.common.v1.ItemStatusR\x06status\x12\x32\n\x07\x62\x61lance\x18\x02 \x01(\x0b\x32\x18.tongbao.common.v1.MoneyR\x07\x62\x61lance\"\x8d\x01\n\x17ListTraceEntriesRequest\x12@\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1e.tongbao.common.v1.ItemContextB\x06\xbaH\x03\xc8\x01\x01R\x07\x63ontext\x12\x30\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x05since\"S\n\x18ListTraceEntriesResponse\x12\x37\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1d.tongbao.common.v1.TraceEntryR\x07\x65ntries2\xf6\x05\n\rLedgerService\x12\x87\x01\n\tBatchPost\x12#.tongbao.ledger.v1.BatchPostRequest\x1a$.tongbao.ledger.v1.BatchPostResponse\"/\xb2\xbb\x18+\n\x0bledger.post\x12\x01\x03\x1a\x05items \x02*\x07\x63hannel*\x07payment\x12\x86\x01\n\x0b\x42\x61tchForbid\x12%.tongbao.ledger.v1.BatchForbidRequest\x1a&.tongbao.ledger.v1.BatchForbidResponse\"(\xb2\xbb\x18$\n\rledger.forbid\x12\x01\x03\x1a\x05items \x02*\x07\x63hannel\x12\x9d\x01\n\x11\x42\x61tchOpenAccounts\x12+.tongbao.ledger.v1.BatchOpenAccountsRequest\x1a,.tongbao.ledger.v1.BatchOpenAccountsResponse\"-\xb2\xbb\x18)\n\x0bledger.open\x12\x01\x03\x1a\x05items \x02*\x07\x63hannel*\x05trade\x12\x91\x01\n\x10\x42\x61tchGetBalances\x12*.tongbao.ledger.v1.BatchGetBalancesRequest\x1a+.tongbao.ledger.v1.BatchGetBalancesResponse\"$\xb2\xbb\x18 \n\x0bledger.read\x12\x01\x03\x1a\x05items \x01*\x05trade\x12\x9d\x01\n\x10ListTraceEntries\x12*.tongbao.ledger.v1.ListTraceEntriesRequest\x1a+.tongbao.ledger.v1.ListTraceEntriesResponse\"0\xb2\xbb\x18,\n\x0cledger.trace\x12\x01\x03\x1a\x10\x63ontext.trace_no \x01*\x05tradeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -73,42 +74,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LEDGERSERVICE'].methods_by_name['BatchGetBalances']._serialized_options = b'\262\273\030 \n\013ledger.read\022\001\003\032\005items \001*\005trade'
   _globals['_LEDGERSERVICE'].methods_by_name['ListTraceEntries']._loaded_options = None
   _globals['_LEDGERSERVICE'].methods_by_name['ListTraceEntries']._serialized_options = b'\262\273\030,\n\014ledger.trace\022\001\003\032\020context.trace_no \001*\005trade'
-  _globals['_BATCHPOSTREQUEST']._serialized_start=247
-  _globals['_BATCHPOSTREQUEST']._serialized_end=329
-  _globals['_POSTITEM']._serialized_start=332
-  _globals['_POSTITEM']._serialized_end=476
-  _globals['_BATCHPOSTRESPONSE']._serialized_start=478
-  _globals['_BATCHPOSTRESPONSE']._serialized_end=554
-  _globals['_POSTRESULT']._serialized_start=557
-  _globals['_POSTRESULT']._serialized_end=686
-  _globals['_BATCHFORBIDREQUEST']._serialized_start=688
-  _globals['_BATCHFORBIDREQUEST']._serialized_end=774
-  _globals['_FORBIDITEM']._serialized_start=777
-  _globals['_FORBIDITEM']._serialized_end=917
-  _globals['_BATCHFORBIDRESPONSE']._serialized_start=919
-  _globals['_BATCHFORBIDRESPONSE']._serialized_end=999
-  _globals['_FORBIDRESULT']._serialized_start=1001
-  _globals['_FORBIDRESULT']._serialized_end=1099
-  _globals['_BATCHOPENACCOUNTSREQUEST']._serialized_start=1101
-  _globals['_BATCHOPENACCOUNTSREQUEST']._serialized_end=1198
-  _globals['_OPENACCOUNTITEM']._serialized_start=1201
-  _globals['_OPENACCOUNTITEM']._serialized_end=1349
-  _globals['_BATCHOPENACCOUNTSRESPONSE']._serialized_start=1351
-  _globals['_BATCHOPENACCOUNTSRESPONSE']._serialized_end=1442
-  _globals['_OPENACCOUNTRESULT']._serialized_start=1444
-  _globals['_OPENACCOUNTRESULT']._serialized_end=1518
-  _globals['_BATCHGETBALANCESREQUEST']._serialized_start=1520
-  _globals['_BATCHGETBALANCESREQUEST']._serialized_end=1615
-  _globals['_GETBALANCEITEM']._serialized_start=1618
-  _globals['_GETBALANCEITEM']._serialized_end=1765
-  _globals['_BATCHGETBALANCESRESPONSE']._serialized_start=1767
-  _globals['_BATCHGETBALANCESRESPONSE']._serialized_end=1856
-  _globals['_GETBALANCERESULT']._serialized_start=1858
-  _globals['_GETBALANCERESULT']._serialized_end=1983
-  _globals['_LISTTRACEENTRIESREQUEST']._serialized_start=1985
-  _globals['_LISTTRACEENTRIESREQUEST']._serialized_end=2076
-  _globals['_LISTTRACEENTRIESRESPONSE']._serialized_start=2078
-  _globals['_LISTTRACEENTRIESRESPONSE']._serialized_end=2161
-  _globals['_LEDGERSERVICE']._serialized_start=2164
-  _globals['_LEDGERSERVICE']._serialized_end=2922
+  _globals['_BATCHPOSTREQUEST']._serialized_start=280
+  _globals['_BATCHPOSTREQUEST']._serialized_end=362
+  _globals['_POSTITEM']._serialized_start=365
+  _globals['_POSTITEM']._serialized_end=509
+  _globals['_BATCHPOSTRESPONSE']._serialized_start=511
+  _globals['_BATCHPOSTRESPONSE']._serialized_end=587
+  _globals['_POSTRESULT']._serialized_start=590
+  _globals['_POSTRESULT']._serialized_end=719
+  _globals['_BATCHFORBIDREQUEST']._serialized_start=721
+  _globals['_BATCHFORBIDREQUEST']._serialized_end=807
+  _globals['_FORBIDITEM']._serialized_start=810
+  _globals['_FORBIDITEM']._serialized_end=950
+  _globals['_BATCHFORBIDRESPONSE']._serialized_start=952
+  _globals['_BATCHFORBIDRESPONSE']._serialized_end=1032
+  _globals['_FORBIDRESULT']._serialized_start=1034
+  _globals['_FORBIDRESULT']._serialized_end=1132
+  _globals['_BATCHOPENACCOUNTSREQUEST']._serialized_start=1134
+  _globals['_BATCHOPENACCOUNTSREQUEST']._serialized_end=1231
+  _globals['_OPENACCOUNTITEM']._serialized_start=1234
+  _globals['_OPENACCOUNTITEM']._serialized_end=1382
+  _globals['_BATCHOPENACCOUNTSRESPONSE']._serialized_start=1384
+  _globals['_BATCHOPENACCOUNTSRESPONSE']._serialized_end=1475
+  _globals['_OPENACCOUNTRESULT']._serialized_start=1477
+  _globals['_OPENACCOUNTRESULT']._serialized_end=1551
+  _globals['_BATCHGETBALANCESREQUEST']._serialized_start=1553
+  _globals['_BATCHGETBALANCESREQUEST']._serialized_end=1648
+  _globals['_GETBALANCEITEM']._serialized_start=1651
+  _globals['_GETBALANCEITEM']._serialized_end=1798
+  _globals['_BATCHGETBALANCESRESPONSE']._serialized_start=1800
+  _globals['_BATCHGETBALANCESRESPONSE']._serialized_end=1889
+  _globals['_GETBALANCERESULT']._serialized_start=1891
+  _globals['_GETBALANCERESULT']._serialized_end=2016
+  _globals['_LISTTRACEENTRIESREQUEST']._serialized_start=2019
+  _globals['_LISTTRACEENTRIESREQUEST']._serialized_end=2160
+  _globals['_LISTTRACEENTRIESRESPONSE']._serialized_start=2162
+  _globals['_LISTTRACEENTRIESRESPONSE']._serialized_end=2245
+  _globals['_LEDGERSERVICE']._serialized_start=2248
+  _globals['_LEDGERSERVICE']._serialized_end=3006
 # @@protoc_insertion_point(module_scope)

@@ -379,7 +379,8 @@ class TradeServiceServicer:
         """Returns everything that belongs to a trace number, from all services, in time order.
         Operators see the traces of every app.
 
-        Fails with `TRACE_NOT_FOUND`.
+        Fails, in this order of precedence, with `TRACE_NOT_FOUND` and with the ledger's
+        `HISTORY_MISSING`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -168,7 +168,8 @@ class TradeServiceStub:
     """Returns everything that belongs to a trace number, from all services, in time order.
     Operators see the traces of every app.
 
-    Fails with `TRACE_NOT_FOUND`.
+    Fails, in this order of precedence, with `TRACE_NOT_FOUND` and with the ledger's
+    `HISTORY_MISSING`.
     """
 
 class TradeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -445,7 +446,8 @@ class TradeServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns everything that belongs to a trace number, from all services, in time order.
         Operators see the traces of every app.
 
-        Fails with `TRACE_NOT_FOUND`.
+        Fails, in this order of precedence, with `TRACE_NOT_FOUND` and with the ledger's
+        `HISTORY_MISSING`.
         """
 
 def add_TradeServiceServicer_to_server(servicer: TradeServiceServicer, server: _aio.Server) -> None: ...

@@ -7,6 +7,7 @@ import type { Message } from "@bufbuild/protobuf";
 import type { ItemContext, ItemStatus } from "../../common/v1/item_pb.js";
 import type { AccountKey, Posting, PostingResult } from "./ledger_pb.js";
 import type { Money } from "../../common/v1/money_pb.js";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { TraceEntry } from "../../common/v1/trace_pb.js";
 
 /**
@@ -395,6 +396,14 @@ export declare type ListTraceEntriesRequest = Message<"tongbao.ledger.v1.ListTra
    * @generated from field: tongbao.common.v1.ItemContext context = 1;
    */
   context?: ItemContext | undefined;
+
+  /**
+   * Nothing of the trace was booked more than a day before: older days, which are in files, are
+   * not looked at. Absent: all days are.
+   *
+   * @generated from field: google.protobuf.Timestamp since = 2;
+   */
+  since?: Timestamp | undefined;
 };
 
 /**

@@ -1725,7 +1725,8 @@ export declare const TradeService: GenService<{
    * Returns everything that belongs to a trace number, from all services, in time order.
    * Operators see the traces of every app.
    *
-   * Fails with `TRACE_NOT_FOUND`.
+   * Fails, in this order of precedence, with `TRACE_NOT_FOUND` and with the ledger's
+   * `HISTORY_MISSING`.
    *
    * @generated from rpc tongbao.trade.v1.TradeService.GetTrace
    */
