@@ -104,7 +104,8 @@ def _bench(shape: LedgerShape, plan: LedgerPlan, home: Home, *, keep: bool, as_j
     told = ledger_text(result)
     show(told, result, as_json=as_json)
     if keep:
-        folder = folder_of("ledger", shape.mode, f"{shape.batch}x{shape.in_flight}x{shape.books}")
+        what = "growth" if len(plan.fills) > 1 else shape.mode
+        folder = folder_of("ledger", what, f"{shape.batch}x{shape.in_flight}x{shape.books}")
         save_result(folder, result, told)
         say(f"kept in {folder}")
     return 1 if result["problems"] else 0
