@@ -269,7 +269,9 @@ async def test_a_deadlock_is_run_again(dsn, db):
         answers = await calls
 
     assert answers == [101, 101]
-    assert db.sizes()["change"] == {2: 2}
+    runs = db.sizes()["change"]
+    assert set(runs) == {2}
+    assert runs[2] >= 2  # Three where we had to wait for longer than we wait.
 
 
 async def waiting(dsn, count):
