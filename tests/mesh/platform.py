@@ -47,7 +47,7 @@ class Platform:
         calls = self.history.calls()
         fresh = {call.trace_no for call in calls}
         left = await drain(collector, calls, fresh=fresh, within=DRAIN_S)
-        assert left == []
+        assert left == [], left
         evidence = await collector.evidence(self.history, self.receiver)
         return [line for verdict in judge(ALL, evidence) for line in verdict.lines()]
 

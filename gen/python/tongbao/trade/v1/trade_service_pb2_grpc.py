@@ -379,8 +379,8 @@ class TradeServiceServicer:
         """Returns everything that belongs to a trace number, from all services, in time order.
         Operators see the traces of every app.
 
-        Fails, in this order of precedence, with `TRACE_NOT_FOUND` and with the ledger's
-        `HISTORY_MISSING`.
+        Fails with `TRACE_NOT_FOUND`. The ledger's own `HISTORY_MISSING` comes through when a file of
+        closed days that may belong to the trace cannot be read.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

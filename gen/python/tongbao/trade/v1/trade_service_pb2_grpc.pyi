@@ -168,8 +168,8 @@ class TradeServiceStub:
     """Returns everything that belongs to a trace number, from all services, in time order.
     Operators see the traces of every app.
 
-    Fails, in this order of precedence, with `TRACE_NOT_FOUND` and with the ledger's
-    `HISTORY_MISSING`.
+    Fails with `TRACE_NOT_FOUND`. The ledger's own `HISTORY_MISSING` comes through when a file of
+    closed days that may belong to the trace cannot be read.
     """
 
 class TradeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -446,8 +446,8 @@ class TradeServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns everything that belongs to a trace number, from all services, in time order.
         Operators see the traces of every app.
 
-        Fails, in this order of precedence, with `TRACE_NOT_FOUND` and with the ledger's
-        `HISTORY_MISSING`.
+        Fails with `TRACE_NOT_FOUND`. The ledger's own `HISTORY_MISSING` comes through when a file of
+        closed days that may belong to the trace cannot be read.
         """
 
 def add_TradeServiceServicer_to_server(servicer: TradeServiceServicer, server: _aio.Server) -> None: ...
