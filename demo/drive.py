@@ -14,6 +14,7 @@ from checker.evidence import Call, Told
 from demo.client import Answer, CallFailed, Doors
 from demo.history import History
 from demo.plan import EXPIRING, FROM_WALLET, OUTAGES, Order, Story
+from demo.resume import left_behind
 from demo.simulator import Simulator
 from demo.world import CURRENCY, World
 from tongbao.common.v1 import kinds_pb2, money_pb2
@@ -76,8 +77,10 @@ class Driver:
     async def drive(self, orders: Sequence[Order], simulator: Simulator) -> None:
         """Carry out all orders; return when each has ended or SETTLE_S is over.
 
-        The first one is alone, to see how long it takes, and the outages come before the rest.
+        What an earlier run left behind is closed first. Then one order is alone, to see how long
+        it takes, and the outages come before the rest.
         """
+        await self.close_left()
         for order in orders:
             if order.story is Story.RECHARGE:
                 self._funded.setdefault((order.app, order.user_no), asyncio.Event())
@@ -88,6 +91,10 @@ class Driver:
             for order in rest:
                 if order.story not in OUTAGES:
                     group.create_task(self._one(order))
+
+    async def close_left(self) -> None:
+        """Close what an earlier run meant to close and was broken off before it did."""
+        await asyncio.gather(*map(self._close, left_behind(self._history.calls())))
 
     async def _outages(self, orders: Sequence[Order], simulator: Simulator) -> None:
         """Close one provider, then both, and carry out what waits for that."""

@@ -78,6 +78,8 @@ CLOSE_FAULTS: Mapping[Story, int] = {
     Story.CLOSE_LATE_SUCCESS: 7703,
 }
 EXPIRING = (Story.EXPIRE_UNTRIED, Story.EXPIRE_UNPAID)
+# Their payers do nothing before the caller closes.
+WAITING = CLOSE_FAULTS.keys() - EXPIRING
 OUTAGES = (Story.FAILOVER, Story.OUTAGE)
 
 # How many of each there are at least, and of how many in a hundred the rest consists.

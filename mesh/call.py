@@ -1,8 +1,9 @@
 """Calls to neighbours: batches for what touches only their database, streams for what waits.
 
 Every item that travels here is idempotent by a number of its own, so what was certainly not
-executed is sent again within the deadline, as far as the budget allows; what may have been
-executed is the flow's to decide (Unknown).
+executed is sent again within the deadline, as far as the budget allows, and so is a batch
+whose connection broke under it: its answer says what became of the first one. Anything else
+that may have been executed is the flow's to decide (Unknown).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ ResultT = TypeVar("ResultT")
 BATCH_SECONDS = 5.0  # What a batch call may take at most.
 _MARGIN_SECONDS = 0.05  # What a hop keeps for its own answer.
 _PACK_MAX = 512
+_AGAIN_MAX = 3
 _BACKOFF_SECONDS = (0.02, 0.5)
 
 # A peer that is gone without a word is found in 2 s only with the ping time-out (L9).
@@ -134,13 +136,35 @@ class BatchLink(Link[ItemT, ResultT]):
             return await self._coalescer.submit(item)
 
     async def _flush(self, items: Sequence[Any]) -> Iterable[tuple[int, Any]]:
+        request = self._request(items=items)
+        ends = asyncio.get_running_loop().time() + BATCH_SECONDS
         try:
-            response = await self._call(
-                self._request(items=items), timeout=BATCH_SECONDS, metadata=_token(self._signer)
-            )
+            response = await self._send_pack(request, ends)
         except grpc.aio.AioRpcError as error:
-            raise _kind_of(error)(f"{self.method}: {error.details()}") from error
+            if not _broke(error) or not self._budget.spend():
+                raise _kind_of(error)(f"{self.method}: {error.details()}") from error
+            response = await self._send_again(request, ends)
         return enumerate(response.results)
+
+    async def _send_pack(self, request: Any, ends: float) -> Any:
+        seconds = ends - asyncio.get_running_loop().time()
+        return await self._call(request, timeout=seconds, metadata=_token(self._signer))
+
+    async def _send_again(self, request: Any, ends: float) -> Any:
+        """Return the answer to what may have arrived before; without one that is unknown.
+
+        The channel may not know yet that its connection is dead: it is given a moment, and more.
+        """
+        problem = ""
+        for attempt in range(_AGAIN_MAX):
+            await asyncio.sleep(_BACKOFF_SECONDS[0] * (attempt + 1))
+            try:
+                return await self._send_pack(request, ends)
+            except grpc.aio.AioRpcError as error:
+                problem = error.details() or ""
+                if not _broke(error):
+                    break
+        raise Unknown(f"{self.method}: {problem}")
 
     async def close(self) -> None:
         """Return when nothing is in flight."""
@@ -301,3 +325,14 @@ def _kind_of(error: grpc.aio.AioRpcError) -> type[Exception]:
     refused = error.code() is grpc.StatusCode.UNAVAILABLE
     never = refused and "failed to connect" in (error.details() or "").lower()
     return NotExecuted if never else Unknown
+
+
+def _broke(error: grpc.aio.AioRpcError) -> bool:
+    """Return whether the connection stood and broke under the call.
+
+    So it goes when a neighbour dies, and once in thousands of times when it only has us make an
+    old connection anew: it closes its end while a call is on its way, and on a unix socket
+    writing into a closed end is an error before the GOAWAY in ours was read (seen with gRPC 1.85;
+    never by TCP).
+    """
+    return error.code() is grpc.StatusCode.UNAVAILABLE and _kind_of(error) is Unknown

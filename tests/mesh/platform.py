@@ -1,8 +1,10 @@
 """The whole platform for a test: every process for real, driven and judged as the demo does."""
 
 import asyncio
+import json
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 
 from checker.rules import ALL
 from checker.verdict import judge
@@ -33,13 +35,19 @@ class Platform:
     history: History
     receiver: Receiver
 
-    async def drive(self, orders, *, seed):
+    async def drive(self, orders, *, seed, driver=Driver):
         """Drive as many orders of every story; return what failed as a call."""
-        tally = Tally()
         self.world.runs += 1
-        driver = Driver(self.stage.doors, self.world, self.history, tally=tally)
-        await driver.drive(plan(orders, seed=seed, run=self.world.runs), self.stage.simulator)
-        return tally
+        driving = self._driver(driver)
+        await driving.drive(plan(orders, seed=seed, run=self.world.runs), self.stage.simulator)
+        return driving.tally
+
+    async def close_left(self):
+        """Close what a driver that was broken off meant to close."""
+        await self._driver().close_left()
+
+    def _driver(self, kind=Driver):
+        return kind(self.stage.doors, self.world, self.history, tally=Tally())
 
     async def verdicts(self):
         """Wait until all is quiet; return what the checker says, a line each."""
@@ -69,6 +77,14 @@ async def open_platform(home):
         history = History(world.folder / "history.jsonl")
         stack.callback(history.close)
         yield Platform(mesh=mesh, stage=stage, world=world, history=history, receiver=receiver)
+
+
+def complaints(home):
+    """Return what all processes have logged as a warning or worse, by time: why a test failed."""
+    lines = [json.loads(line) for file in (home / "logs").glob("*.log")
+             for line in file.read_text().splitlines() if line.startswith("{")]  # fmt: skip
+    loud = [line for line in lines if line.get("level") in ("warning", "error", "critical")]
+    return "\n".join(json.dumps(line) for line in sorted(loud, key=itemgetter("time")))
 
 
 async def settled(calls):

@@ -17,6 +17,8 @@ from tongbao.channel.v1 import attempt_pb2
 from tongbao.channel.v1 import channel_service_pb2 as pb
 from tongbao.common.v1 import item_pb2, kinds_pb2, money_pb2
 from tongbao.risk.v1 import risk_service_pb2 as risk_pb
+from torture.relay import DOWN, FAIR, Weather
+from torture.relay import Link as Relay
 
 EVALUATES = "/tongbao.risk.v1.RiskService/BatchEvaluate"
 MALL = Acting(app_id="mall", trace_no="MALL-1")
@@ -95,6 +97,45 @@ async def test_what_never_reached_the_neighbour_is_sent_again(ground):
         await eventually(lambda: link._coalescer.sizes[1] > 1)
         async with ground.run("risk"):
             assert (await asked).decision == risk_pb.DECISION_PASS
+
+
+@asynccontextmanager
+async def cut_off(ground, risk, weather):
+    """Evaluate once over a connection that breaks when it is done and nobody has been told.
+
+    Yields the question; after the break there is `weather`.
+    """
+    folder = ground.home / "run" / "sock"
+    way = Relay("trade>risk", listen=f"unix:{folder / 'far.sock'}",
+                target=f"unix:{folder / 'risk.sock'}", seed="1")  # fmt: skip
+    await way.open()
+    pack = {"request": risk_pb.BatchEvaluateRequest, "response": risk_pb.BatchEvaluateResponse}
+    try:
+        async with opened(ground, "far", BatchLink, method=EVALUATES, rows_max=64, **pack) as link:
+            await ask(link, evaluation(1))
+            way.weather = Weather(held=(DOWN,))
+            asked = asyncio.create_task(ask(link, evaluation(2)))
+            await eventually(lambda: risk.rows("SELECT count(*) FROM decision") == [(2,)])
+            way.reset()
+            way.weather = weather
+            yield asked
+            assert risk.rows("SELECT count(*) FROM decision") == [(2,)]
+    finally:
+        await way.close()
+
+
+async def test_a_batch_whose_connection_breaks_is_asked_about_again(ground):
+    """It was done, nobody was told; the same batch once more is answered, and done once."""
+    async with ground.run("risk") as risk, cut_off(ground, risk, FAIR) as asked:
+        assert (await asked).decision == risk_pb.DECISION_PASS
+
+
+async def test_a_batch_that_broke_is_unknown_when_the_neighbour_has_gone(ground):
+    """Nothing more can be reached, but it is not said that nothing has happened."""
+    gone = Weather(refusing=True)
+    async with ground.run("risk") as risk, cut_off(ground, risk, gone) as asked:
+        with pytest.raises(Unknown):
+            await asked
 
 
 async def test_without_the_neighbour_a_deadline_ends_in_not_executed(ground):

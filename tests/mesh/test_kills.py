@@ -4,6 +4,8 @@ import asyncio
 import random
 import signal
 
+from demo.drive import Driver
+from demo.plan import WAITING
 from tests.mesh.platform import open_platform
 from tests.waiting import eventually
 
@@ -41,13 +43,26 @@ async def test_every_process_is_killed_under_load_and_nothing_is_lost(fresh_home
 async def test_killed_as_a_whole_it_goes_on_where_it_was(fresh_home):
     """Every process at once in mid-work, a cold start on the same data, the same orders judged."""
     async with open_platform(fresh_home) as platform:
-        driving = asyncio.create_task(platform.drive(70, seed=SEED))
-        await eventually(lambda: len(platform.history.calls()) >= 30)
+        driving = asyncio.create_task(platform.drive(70, seed=SEED, driver=Unfinished))
+        await eventually(lambda: in_mid_work(platform.history.calls()))
         for name in platform.mesh.pids:
             platform.mesh.kill(name, signal.SIGKILL)
         driving.cancel()
         await asyncio.wait([driving])
     async with open_platform(fresh_home) as platform:
+        await platform.close_left()
         lines = await platform.verdicts()
 
     assert [line for line in lines if not line.startswith("PASS")] == []
+
+
+class Unfinished(Driver):
+    """Somebody who means to close orders, and is broken off before that."""
+
+    async def _close(self, order):
+        await asyncio.Event().wait()
+
+
+def in_mid_work(calls):
+    """Whether much was begun, and an order that waits to be closed is among it."""
+    return len(calls) >= 30 and any(call.story in WAITING and call.was_done for call in calls)

@@ -11,6 +11,7 @@ from mesh.embedded.places import StartError
 from mesh.supervisor import Supervisor, read_state
 from mesh.supervisor.children import settings_file
 from mesh.supervisor.control import ask
+from tests.mesh.platform import complaints
 from tongbao.ledger.v1 import ledger_ops_service_pb2 as ledger_pb
 
 # Connections are asked to move after a second, not after half a minute.
@@ -36,7 +37,7 @@ async def test_all_services_are_replaced_under_load_and_no_call_fails(world):
     stage, bench_world, inbox = world
     before = await pids(stage)
     told = await play_roll(stage, bench_world, inbox, calls=CALLS, in_flight=2, say=lambda _: None)
-    assert told["errors"] == {}
+    assert told["errors"] == {}, complaints(stage.settings.home)
     assert told["failed"] == 0
     assert told["problems"] == []
     assert told["calls"] >= CALLS

@@ -14,6 +14,7 @@ from demo.history import History
 from demo.journal import Journal
 from demo.plan import CHARGE_FAULTS, REFUND_FAULTS, Story, plan
 from demo.receiver import Receiver, is_signed, sign
+from demo.resume import left_behind
 from mesh.clock import real_seconds
 from tests.simulator import free_port
 from tests.unit.forgery import changed, is_a, true_world
@@ -41,6 +42,19 @@ def test_only_the_stories_of_faults_have_amounts_that_make_them(seed):
                 fault = REFUND_FAULTS.get(order.story, min(amount % 100, 89))
                 assert amount % 100 == fault, order
                 assert 0 < amount <= order.amount_minor, order
+
+
+def test_what_was_broken_off_before_its_close_is_closed_by_the_next_run():
+    """Not what is closed, what was refused, or what a payer or the time brings to an end."""
+    paid = Call(seq=1, story="close_unpaid", verb="PayTrade", app="MALL", trace_no="MALL-R1-1",
+                number="R1-1-P1", amount_minor=7702, currency_code="CNY")  # fmt: skip
+    closing = replace(paid, verb="CloseTrade", number="R1-1-C")
+    assert [order.order_no for order in left_behind([paid])] == ["R1-1"]
+    assert left_behind([paid, closing])[0].trace_no == "MALL-R1-1"
+    assert left_behind([paid, replace(closing, answer=Told(code="UNAVAILABLE"))])
+    assert not left_behind([paid, closing, replace(closing, answer=Told(code="OK"))])
+    assert not left_behind([paid, replace(closing, answer=Told(code="FAILED_PRECONDITION"))])
+    assert not left_behind([replace(paid, story="expire_unpaid"), replace(paid, story="qr")])
 
 
 async def test_a_history_survives_the_process_that_wrote_it(tmp_path):
