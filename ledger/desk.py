@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -14,6 +15,7 @@ from ledger.checkpoints import Notary
 from ledger.checkpoints import folder_of as checkpoints_of
 from ledger.history.files import folder_of as history_of
 from ledger.history.read import History
+from ledger.proofs import folder_of as proofs_of
 from mesh.clock import Clock
 from mesh.db import Database
 from mesh.serve import Runtime
@@ -27,8 +29,9 @@ class Desk:
     clock: Clock
     accounts: Accounts
     history: History
-    keep_entry_days: int = 90
+    keep_entry_days: int
     notary: Notary | None = None  # A running service has one.
+    proofs: Path | None = None  # Where proofs are kept that take several calls; likewise.
 
 
 @asynccontextmanager
@@ -47,6 +50,7 @@ async def opened(runtime: Runtime) -> AsyncIterator[Desk]:
             history=history,
             keep_entry_days=settings.keep_entry_days,
             notary=Notary(folder=checkpoints_of(settings.home), key=key),
+            proofs=proofs_of(settings.home),
         )
     finally:
         await history.close()

@@ -26,7 +26,6 @@ from ledger.workers import (
     keep_checkpoints,
     keep_days,
     keep_old_days,
-    keep_partitions,
     keep_suspense,
     let_holds_go,
 )
@@ -152,7 +151,9 @@ class LedgerOpsService(ops_grpc.LedgerOpsServiceServicer):
         self, request: ops.ProveBlocksRequest, context: Context
     ) -> AsyncIterator[ops.ProveBlocksResponse]:
         """Proves the books part by part; see the contract."""
-        async for part in prove_blocks(self._desk, request.book_id):
+        async for part in prove_blocks(
+            self._desk, request.book_id, continuation=request.continuation
+        ):
             yield ops.ProveBlocksResponse(
                 book_id=part.book_id,
                 head_block=part.head_block,
@@ -160,6 +161,7 @@ class LedgerOpsService(ops_grpc.LedgerOpsServiceServicer):
                 entries=part.entries,
                 accounts=part.accounts,
                 findings=_findings(part.findings),
+                continuation=part.continuation,
             )
 
     async def ListBlockHashes(  # noqa: N802
@@ -232,7 +234,6 @@ SERVICE = Service(
     events=EVENTS,
     measures=MEASURES,
     tasks=[
-        keep_partitions,
         let_holds_go,
         keep_days,
         keep_old_days,

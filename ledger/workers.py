@@ -1,4 +1,4 @@
-"""What the ledger does unasked: books what payment says, keeps partitions ahead, turns days."""
+"""What the ledger does unasked: books what payment says, lets holds go, turns days."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from ledger.flow.read_suspense import read_suspense
 from ledger.flow.turn_days import Turned, turn_days
 from ledger.history.files import HistoryError
 from ledger.history.write import NotWritten
-from ledger.store import history, partition, proof
+from ledger.store import history, proof
 from ledger.store.transfer import TRANSFERS_MAX
 from mesh.batch import NotExecuted, Rejected, Undone, Unknown
 from mesh.duty import unbroken
 from mesh.embedded.places import StartError
 from mesh.errors import Refused
 from mesh.inbox import Handler
-from mesh.telemetry import BOOK_TAMPERED, HISTORY_OVERDUE, PARTITIONS_NOT_MADE
+from mesh.telemetry import BOOK_TAMPERED, HISTORY_OVERDUE
 from tongbao.ledger.v1 import reasons_pb2 as reasons
 from tongbao.payment.v1 import events_pb2 as payment
 
@@ -75,7 +75,6 @@ EVENTS: Mapping[str, Mapping[type[Message], Handler[Desk]]] = {
     "payment": {kind: _patient(handler) for kind, handler in _FROM_PAYMENT.items()}
 }
 
-PARTITION_SECONDS = 600
 EXPIRY_SECONDS = 0.5
 DAY_SECONDS = 2.0
 DAY_STUCK_SECONDS = 60.0  # After a day that did not close: it is said again, not all the time.
@@ -85,22 +84,6 @@ CHECKPOINT_SECONDS = 5.0
 CHECKPOINT_STUCK_SECONDS = 60.0
 
 log = structlog.get_logger()
-
-
-async def keep_partitions(desk: Desk) -> None:
-    """Make the partitions of the weeks to come, until cancelled; tell what lies in none."""
-    while True:
-        is_stuck = False
-        try:
-            if stray := await partition.find_stray(desk.db):
-                log.error("entry_without_partition", id=str(stray))
-            if made := await partition.make(desk.db):
-                log.info("partitions_made", count=made)
-        except (NotExecuted, Undone, Unknown, Rejected) as error:
-            is_stuck = True
-            log.error("partitions_not_made", problem=str(error))
-        PARTITIONS_NOT_MADE.labels("journal").set(is_stuck)
-        await asyncio.sleep(PARTITION_SECONDS)
 
 
 async def let_holds_go(desk: Desk) -> None:

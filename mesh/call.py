@@ -29,9 +29,9 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 BATCH_SECONDS = 5.0  # What a batch call may take at most.
+AGAIN_MAX = 3  # How often a batch is sent again whose connection broke.
 _MARGIN_SECONDS = 0.05  # What a hop keeps for its own answer.
 _PACK_MAX = 512
-_AGAIN_MAX = 3
 _BACKOFF_SECONDS = (0.02, 0.5)
 
 # A peer that is gone without a word is found in 2 s only with the ping time-out (L9).
@@ -156,7 +156,7 @@ class BatchLink(Link[ItemT, ResultT]):
         The channel may not know yet that its connection is dead: it is given a moment, and more.
         """
         problem = ""
-        for attempt in range(_AGAIN_MAX):
+        for attempt in range(AGAIN_MAX):
             await asyncio.sleep(_BACKOFF_SECONDS[0] * (attempt + 1))
             try:
                 return await self._send_pack(request, ends)

@@ -15,7 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.db import Database
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _READ = "SELECT extract(epoch FROM shift)::bigint AS seconds FROM clock"
 _ADVANCE = """
@@ -74,10 +74,10 @@ def monotonic() -> float:
 
 def to_timestamp(moment: datetime) -> Timestamp:
     """Return the message of `moment`."""
-    since = moment - _EPOCH  # As `FromDatetime` does it, at a third of the cost.
+    since = moment - EPOCH  # As `FromDatetime` does it, at a third of the cost.
     return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1_000)
 
 
 def from_timestamp(stamp: Timestamp) -> datetime:
     """Return the moment of a message, in UTC."""
-    return _EPOCH + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1_000)
+    return EPOCH + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1_000)

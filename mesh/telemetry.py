@@ -67,9 +67,8 @@ HISTORY_OVERDUE = Gauge(
     ["book"],
 )
 PARTITIONS_NOT_MADE = Gauge(
-    "tongbao_ledger_partitions_not_made",
-    "1 when partitions for the weeks to come could not be made, else 0.",
-    ["tables"],
+    "tongbao_partitions_not_made",
+    "1 when partitions for the time to come could not be made, else 0.",
 )
 STREAM_LOSSES = Counter(
     "tongbao_stream_losses_total", "Times the relay found acknowledged messages gone."

@@ -21,6 +21,7 @@ MONTHS_AHEAD = 12  # Of yearly partitions: those of next year are there all year
 ROWS_MAX = 1_000  # Deleted in one statement.
 _SECONDS = 600.0
 _BETWEEN_SECONDS = 0.05  # Between two such statements, so that others come in between.
+_NOT_DONE = (NotExecuted, Undone, Unknown, Rejected)
 
 log = structlog.get_logger()
 
@@ -88,7 +89,9 @@ async def horizons(db: Database) -> list[Horizon]:
 async def make_partitions(db: Database, *, months: int = MONTHS_AHEAD) -> int:
     """Make the partitions that are missing for the months to come; return how many.
 
-    Raises Rejected when rows of such a partition lie in the default one already.
+    A schema may have weeks of its own, which are made too: it has `make_week_partitions`. Raises
+    Rejected when rows of a year to come lie in the default partition already, NotExecuted when
+    somebody read the tables all the while. Then nothing is made.
     """
     [row] = await db.rows(_MAKE, months=months)
     return int(row.made)
@@ -105,19 +108,34 @@ async def delete_old(db: Database, kept: Sequence[Kept]) -> dict[str, int]:
 
 
 async def keep_up(db: Database, kept: Sequence[Kept]) -> None:
-    """Do both every ten minutes, until cancelled."""
+    """Do both every ten minutes, until cancelled; tell of rows that are left in no partition."""
+    from mesh.telemetry import PARTITIONS_NOT_MADE  # Here: commands have no use for it.
+
     while True:
+        is_stuck = False
         try:
             with unbroken():
                 if made := await make_partitions(db):
                     log.info("partitions_made", count=made)
-            _tell(await delete_old(db, kept))
-        except (NotExecuted, Undone, Unknown, Rejected) as error:
+        except _NOT_DONE as error:
+            is_stuck = True
+            log.error("partitions_not_made", problem=str(error))
+        PARTITIONS_NOT_MADE.set(is_stuck)
+        try:
+            _tell_strays(await horizons(db))
+            _tell_gone(await delete_old(db, kept))
+        except _NOT_DONE as error:
             log.error("upkeep_not_done", problem=str(error))
         await asyncio.sleep(_SECONDS)
 
 
-def _tell(gone: Mapping[str, int]) -> None:
+def _tell_strays(tables: Sequence[Horizon]) -> None:
+    for table in tables:
+        if table.strays:
+            log.error("rows_without_partition", table=table.name)
+
+
+def _tell_gone(gone: Mapping[str, int]) -> None:
     for table, rows in gone.items():
         if rows:
             log.info("old_rows_deleted", table=table, rows=rows)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from ledger.desk import Desk
@@ -21,10 +21,10 @@ from ledger.store import filed
 from ledger.store.holds_view import Origin
 from ledger.store.statement import Line, hidden_flags, lines_of_filed
 from mesh.batch import NotExecuted
+from mesh.clock import EPOCH
 from mesh.context import remaining
 from tongbao.ledger.v1 import reasons_pb2 as reasons
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The time in an id is the caller's, up to five minutes ahead; in ids of vouchers it is that of
 # the business time zone.
 _ID_AHEAD = timedelta(days=1)
@@ -98,7 +98,7 @@ async def find_filed(
     Looks into the files of every day since the time that the oldest id says, and no further than
     it has to. Raises NotExecuted at the deadline, Refused(HISTORY_MISSING).
     """
-    moment = _EPOCH + timedelta(milliseconds=min(ids).int >> 80) - _ID_AHEAD
+    moment = EPOCH + timedelta(milliseconds=min(ids).int >> 80) - _ID_AHEAD
     days = await filed.days_since(desk.db, book_id=book_id, moment=moment)
     left = set(ids)
     entries: list[FiledEntry] = []

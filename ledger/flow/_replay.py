@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, astuple, dataclass, field
+from itertools import islice
 from typing import TypeVar
 
 from ledger.model import Finding
+from ledger.proofs import Frame
 from ledger.store.proof import Slice
 from mesh.db import Row
 
 _NOTHING = (0, 0)
 _Key = TypeVar("_Key", int, str)
+# What is written down of a proof is cut so small that no other thread waits for long.
+_FRAME_ITEMS = 2_000
+_FRAME_SUMS = 1 << 17
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +71,27 @@ class _Sums:
             yield at
         yield from sorted(one for one in self._others if one < 0 or one >= len(self._is_moved))
 
+    def frames(self) -> Iterator[Frame]:
+        """Yield all of it, to be written down."""
+        for kind, sums in (("debits", self._debits), ("credits", self._credits)):
+            for at in range(0, len(sums), _FRAME_SUMS):
+                yield kind, sums[at : at + _FRAME_SUMS].tobytes()
+        for at in range(0, len(self._is_moved), _FRAME_SUMS):
+            yield "moved", bytes(self._is_moved[at : at + _FRAME_SUMS])
+        yield from _framed("others", ((key, *sums) for key, sums in self._others.items()))
+
+    def take_back(self, kind: str, some: bytes) -> None:
+        """Take in a frame. They come in their order, to sums that were made for nobody."""
+        match kind:
+            case "debits":
+                self._debits.frombytes(some)
+            case "credits":
+                self._credits.frombytes(some)
+            case "moved":
+                self._is_moved.extend(some)
+            case "others":
+                self._others |= {key: (debit, credit) for key, debit, credit in json.loads(some)}
+
 
 @dataclass(slots=True, kw_only=True)
 class Replay:
@@ -86,6 +113,38 @@ class Replay:
 
     def __post_init__(self, highest_id: int) -> None:
         self.moved = _Sums(highest_id)
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield all of it, to be written down."""
+        yield "replay", json.dumps([self.book_id, self.compared_upto]).encode()
+        yield from self.moved.frames()
+        yield from _framed("pending", ((key, *sums) for key, sums in self.pending.items()))
+        yield from _framed("held", ((key, *astuple(one)) for key, one in self.held.items()))
+        yield from _framed("reversed", self.reversed.items())
+        yield from _framed("totals", ((key, *sums) for key, sums in self.totals.items()))
+
+    @classmethod
+    def of(cls, frames: Iterable[Frame]) -> Replay:
+        """Return what was written down."""
+        replay = cls(book_id=0, highest_id=-1)
+        for kind, some in frames:
+            match kind:
+                case "replay":
+                    replay.book_id, replay.compared_upto = json.loads(some)
+                case "pending":
+                    replay.pending |= {key: (one, two) for key, one, two in json.loads(some)}
+                case "held":
+                    replay.held |= {
+                        key: Hold(debit_id=debit, credit_id=credit, remaining=remaining)
+                        for key, debit, credit, remaining in json.loads(some)
+                    }
+                case "reversed":
+                    replay.reversed |= dict(json.loads(some))
+                case "totals":
+                    replay.totals |= {key: (one, two) for key, one, two in json.loads(some)}
+                case _:
+                    replay.moved.take_back(kind, some)
+        return replay
 
     def late(self, part: Slice) -> set[int]:
         """Return which accounts `part` moves that were compared before."""
@@ -227,6 +286,13 @@ class Replay:
 def _add(sums: dict[_Key, tuple[int, int]], key: _Key, debit: int, credit: int) -> None:
     before = sums.get(key, _NOTHING)
     sums[key] = before[0] + debit, before[1] + credit
+
+
+def _framed(kind: str, items: Iterable[tuple[int | str, ...]]) -> Iterator[Frame]:
+    """Yield items as JSON, some at a time; what is beyond 64 bits too."""
+    left = iter(items)
+    while some := list(islice(left, _FRAME_ITEMS)):
+        yield kind, json.dumps(some, separators=(",", ":")).encode()
 
 
 def _account(row: Row) -> str:

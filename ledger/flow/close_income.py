@@ -28,7 +28,7 @@ def _templates() -> Mapping[tuple[AccountKind, bool], str]:
 
 
 _TEMPLATES = _templates()
-_EPOCH = 730_000  # A day of 1999.
+_DAY_ZERO = 730_000  # A day of 1999: what is counted from it has six digits.
 
 
 async def close_income(
@@ -73,7 +73,7 @@ async def _postings(
             template=_TEMPLATES[kinds[one.subject_code], earned(one) > 0],
             # A number of the period's own: everybody who closes it books the same. It is as young
             # as the claim, however old the period is.
-            source_no=f"{period.claim_date:%Y%m%d}LG{period.to_date.toordinal() - _EPOCH:06d}"
+            source_no=f"{period.claim_date:%Y%m%d}LG{period.to_date.toordinal() - _DAY_ZERO:06d}"
             f"{one.currency_code}{book_id:07d}",
             trace_no=f"CLOSE-{book_id}-{period.to_date:%Y%m%d}",
             business_code=business_code or "",

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
 from datetime import UTC, date, timedelta
-from pathlib import Path
 
 from ledger.desk import Desk
-from ledger.history.files import check, file_of
+from ledger.store import filed
 from ledger.store import history as store
 
 _WEEK = timedelta(days=7)
@@ -28,17 +25,6 @@ async def drop_partitions(desk: Desk) -> date | None:
     old = desk.clock.now().astimezone(UTC).date() - timedelta(days=desk.keep_entry_days)
     if monday is None or monday + _WEEK > old or await store.problem_of_week(desk.db, monday):
         return None
-    days = await store.days_of_week(desk.db, monday)
-    await asyncio.to_thread(_check, desk.history.folder, days)
+    await desk.history.check(await filed.days_of_week(desk.db, monday))
     problem = await store.drop_week(desk.db, monday)
     return None if problem else monday
-
-
-def _check(folder: Path, days: Sequence[store.HistoryDay]) -> None:
-    for day in days:
-        for table, sha256 in (
-            ("transfer", day.transfer_sha256),
-            ("voucher", day.voucher_sha256),
-        ):
-            path = file_of(folder, book_id=day.book_id, acct_date=day.acct_date, table=table)
-            check(path, sha256=sha256)

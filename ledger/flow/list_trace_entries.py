@@ -22,9 +22,9 @@ async def list_trace_entries(
 ) -> list[trace_pb2.TraceEntry]:
     """Return the app's vouchers, each followed by its entries, in the order of booking.
 
-    A trace number does not say when it was made: of the closed days that left the database the
-    vouchers of all are asked, or of those since a day before `since`. Raises
-    Refused(HISTORY_MISSING).
+    A trace number does not say when it was made, and what is booked of it may come months later:
+    of the closed days that left the database the vouchers of all are asked, or of those since a
+    day before `since`. Raises Refused(HISTORY_MISSING).
     """
     stored, last_blocks = await report.trace(desk.db, app_id=app_id, trace_no=trace_no)
     days = await filed.days_up_to(desk.db, last_blocks, since=since and since - _CLOCKS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ledger.desk import Desk
-from ledger.flow._proof import parts
+from ledger.flow._proof import begun, parts
 from ledger.model import Finding
 from ledger.store import proof
 
@@ -33,7 +33,7 @@ async def prove_book(desk: Desk) -> Proof:
     proved = Proof()
     for book_id in await proof.books(desk.db):
         head_block = 0
-        async for part in parts(desk, book_id, slice_entries=_SLICE_ENTRIES):
+        async for part in parts(await begun(desk, book_id, slice_entries=_SLICE_ENTRIES)):
             head_block = part.head_block
             proved.entries += part.entries
             proved.accounts += part.accounts

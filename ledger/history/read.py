@@ -12,20 +12,19 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import duckdb
 
-from ledger.history.files import TRANSFER, VOUCHER, HistoryError, check, file_of, library
+from ledger.history.files import TABLES, TRANSFER, VOUCHER, HistoryError, check, file_of, library
+from mesh.clock import EPOCH
 
 PLACES = 8192  # Of a block, as in `seq`.
 
 _THREADS = 4  # Reading at once: each takes a processor.
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +176,15 @@ class History:
         rows = await self._rows(f"{_ENTRIES} {_OF_IDS}", days, "transfer", {"ids": list(ids)})
         return list(map(FiledEntry._make, rows))
 
+    async def check(self, days: Sequence[FiledDay]) -> None:
+        """Read the files of these days once more, however they look: are they as written?"""
+        loop = asyncio.get_running_loop()
+        for day in days:
+            for table in TABLES:
+                path = self.file(day, table)
+                self._whole.pop(path, None)
+                await loop.run_in_executor(self._threads, self._check, path, _sha256(day, table))
+
     async def _by_seq(self, seqs: Sequence[int], days: Sequence[FiledDay]) -> list[FiledEntry]:
         """Return the entries at these places of one book, in order: all columns, of few rows."""
         if not seqs:
@@ -259,7 +267,7 @@ def _sha256(day: FiledDay, table: str) -> str:
 
 def _voucher(row: tuple[Any, ...]) -> FiledVoucher:
     *columns, microseconds = row
-    return FiledVoucher._make((*columns, _EPOCH + timedelta(microseconds=microseconds)))
+    return FiledVoucher._make((*columns, EPOCH + timedelta(microseconds=microseconds)))
 
 
 def _columns(columns: Iterable[str]) -> str:

@@ -258,7 +258,8 @@ END $$;
 -- Monday, in UTC, named after its first day, up to `weeks_ahead` weeks after this one. The first
 -- one is that of 36 days ago: ids may be 35 days old. What is older than the weeks that are here
 -- lies in `…_late`: events of old orders. What was booked before its week was made gets its
--- partition too (attach_default_partitions). Returns how many it made, of either table.
+-- partition too (attach_default_partitions). Returns how many it made, of either table. Whoever
+-- calls keep_partitions calls this: every service every ten minutes, `tongbao db partitions`.
 CREATE FUNCTION make_week_partitions(weeks_ahead integer) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     today  date := business_now() AT TIME ZONE 'UTC';

@@ -75,6 +75,11 @@ async def days_since(db: Database, *, book_id: int, moment: datetime) -> Sequenc
     return [_day(row) for row in await db.rows(_DAYS_SINCE, book_id=book_id, moment=moment)]
 
 
+async def days_of_week(db: Database, monday: date) -> Sequence[FiledDay]:
+    """Return the days that rows in the partitions of a week may belong to, in order."""
+    return [_day(row) for row in await db.rows(_DAYS_OF_WEEK, monday=monday)]
+
+
 async def ever_held(db: Database, *, account_id: int) -> bool:
     """Return whether there was ever a hold on either side of the account."""
     [row] = await db.rows(_EVER_HELD, account_id=account_id)
@@ -143,6 +148,13 @@ SELECT {_COLUMNS} FROM history_day h
 CROSS JOIN last_block_before(%(book_id)s::integer, %(moment)s::timestamptz, NULL) AS b (block_no)
 WHERE h.book_id = %(book_id)s AND h.last_block > b.block_no
 ORDER BY h.acct_date
+"""
+
+_DAYS_OF_WEEK = f"""
+SELECT {_COLUMNS} FROM week_blocks(%(monday)s) w
+JOIN history_day h ON h.book_id = w.book_id
+ AND h.first_block <= w.last_block AND h.last_block >= w.first_block
+ORDER BY h.book_id, h.acct_date
 """
 
 _EVER_HELD = """

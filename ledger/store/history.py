@@ -135,12 +135,6 @@ async def oldest_week(db: Database) -> date | None:
     return row.monday if row.monday is not None else None
 
 
-async def days_of_week(db: Database, monday: date) -> Sequence[HistoryDay]:
-    """Return the days in files that rows in the partitions of a week may belong to, in order."""
-    rows = await db.rows(_OF_WEEK, monday=monday)
-    return [_day(row) for row in rows]
-
-
 async def problem_of_week(db: Database, monday: date) -> str:
     """Return why the partitions of a week cannot go yet; empty when they can."""
     [row] = await db.rows("SELECT week_problem(%(monday)s) AS problem", monday=monday)
@@ -232,11 +226,4 @@ _PAGE = f"""
 SELECT {_COLUMNS} FROM history_day d
 WHERE d.book_id = %(book_id)s AND (%(before)s::date IS NULL OR d.acct_date < %(before)s::date)
 ORDER BY d.acct_date DESC LIMIT %(size)s
-"""
-
-_OF_WEEK = f"""
-SELECT {_COLUMNS} FROM week_blocks(%(monday)s) w
-JOIN history_day d ON d.book_id = w.book_id
- AND d.first_block <= w.last_block AND d.last_block >= w.first_block
-ORDER BY d.book_id, d.acct_date
 """

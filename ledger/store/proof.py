@@ -64,6 +64,7 @@ class Slice:
     """A run of blocks: how many entries they hold, what is wrong in them, what they come to."""
 
     entries: int
+    before_hash: bytes | None  # Of the block before them, as it is stored now.
     last_hash: bytes | None
     broken_blocks: Sequence[tuple[int, bool, int, int]]  # block_no, is there, entries: said, found
     broken_vouchers: Sequence[tuple[str, int, int]]  # txn, entries: it says, there are
@@ -124,6 +125,7 @@ async def slice_of(
         [row] = await db.rows(_FILED_SLICE, **span, **rows)
     return Slice(
         entries=row.entries,
+        before_hash=row.before_hash,
         last_hash=row.last_hash,
         broken_blocks=orjson.loads(row.blocks),
         broken_vouchers=orjson.loads(row.vouchers),
@@ -356,6 +358,8 @@ reversed AS (
     SELECT ref AS id, sum(abs(amount))::bigint AS amount FROM t WHERE flags & 768 <> 0 GROUP BY ref
 )
 SELECT k.history_block, (SELECT count(*) FROM t) AS entries,
+       (SELECT hash FROM block WHERE book_id = %(book_id)s AND block_no = %(first)s::bigint - 1)
+           AS before_hash,
        (SELECT hash FROM block WHERE book_id = %(book_id)s AND block_no = %(last)s::bigint)
            AS last_hash,
        (SELECT coalesce(json_agg(json_build_array(block_no, is_there, sealed, found)

@@ -3,6 +3,8 @@
 import asyncio
 
 import pytest
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from mesh.batch import Rejected
 from mesh.config import load
@@ -147,6 +149,31 @@ async def test_a_running_service_keeps_what_is_not_published(db):
     await delete_old(db, common_rows(load()))
     [left] = await db.rows("SELECT count(*) AS rows, count(sequence) AS published FROM outbox")
     assert (left.rows, left.published) == (1, 0)
+
+
+async def upkeep(db):
+    """Let everything be done once; return what the log says, and whether the metric alerts."""
+    await db.rows(
+        "INSERT INTO outbox (events, sequence, create_time)"
+        " VALUES ('', 1, now() - interval '9 days')"
+    )
+    with capture_logs() as lines:
+        work = asyncio.create_task(keep_up(db, common_rows(load())))
+        await eventually(lambda: lines and lines[-1]["event"] == "old_rows_deleted")
+        work.cancel()
+    stuck = REGISTRY.get_sample_value("tongbao_partitions_not_made")
+    return [one["event"] for one in lines], bool(stuck)
+
+
+async def test_partitions_that_are_not_made_are_told_and_what_is_old_goes_all_the_same(db):
+    """Here rows lie where those of the next year should; later they are gone."""
+    await db.rows("INSERT INTO wide VALUES (%(number)s)", number=f"{await year(db) + 1}0101TR")
+    assert await upkeep(db) == (
+        ["partitions_not_made", "rows_without_partition", "old_rows_deleted"],
+        True,
+    )
+    await db.rows("DELETE FROM wide")
+    assert await upkeep(db) == (["partitions_made", "old_rows_deleted"], False)
 
 
 async def test_a_database_that_is_away_does_not_end_it(db, monkeypatch):

@@ -8,6 +8,7 @@ from ledger.accounts import Accounts
 from ledger.desk import Desk
 from ledger.history.read import History
 from mesh.clock import Clock
+from mesh.config import load
 from mesh.context import Acting, acting_as
 from mesh.db import Database
 
@@ -23,7 +24,13 @@ async def desk(dsn, tmp_path) -> AsyncIterator[Desk]:
     """The first parameter of every flow, acting for the app `mall`."""
     async with Database(dsn) as db:
         history = History(tmp_path / "history")
-        yield Desk(db=db, clock=Clock(), accounts=Accounts(db), history=history)
+        yield Desk(
+            db=db,
+            clock=Clock(),
+            accounts=Accounts(db),
+            history=history,
+            keep_entry_days=load().keep_entry_days,
+        )
         await history.close()
 
 

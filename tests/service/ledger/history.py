@@ -6,6 +6,7 @@ import duckdb
 
 from ledger.flow.turn_days import turn_days
 from ledger.history.files import COLUMNS, file_of
+from mesh.upkeep import horizons
 from tests.service.ledger.books import BOOK
 from tests.service.ledger.days import all_of, closed_day
 from tests.service.ledger.events import booked, open_all, posting
@@ -24,6 +25,11 @@ async def old_days(desk, count=2):
     await desk.clock.advance(desk.db, OLD)
     await turn_days(desk)
     return days
+
+
+async def strays(desk):
+    """Return the tables with rows that lie in no week."""
+    return [one.name for one in await horizons(desk.db) if one.strays]
 
 
 def of_file(desk, table, acct_date):

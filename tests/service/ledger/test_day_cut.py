@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from ledger.accounts import Accounts
-from ledger.desk import Desk
 from ledger.flow.close_day import close_day
 from ledger.flow.cut_day import cut_day
 from ledger.flow.get_day_trial_balance import get_day_trial_balance
@@ -28,7 +28,7 @@ TEMPLATES = ("COLLECTED", "RECHARGED", "WALLET_PAID", "REFUND_ASKED")
 async def twin(desk, dsn):
     """The desk of a second replica."""
     async with Database(dsn) as db:
-        yield Desk(db=db, clock=desk.clock, accounts=Accounts(db), history=desk.history)
+        yield replace(desk, db=db, accounts=Accounts(db))
 
 
 async def test_a_book_begins_with_its_first_day(desk):

@@ -1,6 +1,7 @@
 """Days turn by themselves: at midnight of business time, and once everything else is right."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import grpc
@@ -8,7 +9,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from ledger.accounts import Accounts
-from ledger.desk import Desk
 from ledger.flow.turn_days import turn_days
 from ledger.store import day as store
 from ledger.store.day import DayState
@@ -76,7 +76,7 @@ async def test_two_replicas_turn_a_day_once(desk, dsn):
     await booked(desk, posting("COLLECTED"))
     await desk.clock.advance(desk.db, timedelta(days=1))
     async with Database(dsn) as db:
-        twin = Desk(db=db, clock=desk.clock, accounts=Accounts(db), history=desk.history)
+        twin = replace(desk, db=db, accounts=Accounts(db))
         await asyncio.gather(*(turn_days(one) for one in (desk, twin, desk, twin)))
 
     assert await states(desk) == [DayState.OPEN, DayState.CLOSED]

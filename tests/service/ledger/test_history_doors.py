@@ -4,21 +4,17 @@ import asyncio
 import hashlib
 import json
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 import grpc
-import psycopg
 import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from ledger.workers import keep_old_days, keep_partitions
-from mesh.telemetry import PARTITIONS_NOT_MADE
+from ledger.workers import keep_old_days
 from tests.service.ledger.days import all_of
 from tests.service.ledger.history import old_days
 from tests.service.ledger.test_account_doors import furnished, said_to_run, tongbao
-from tests.service.ledger.test_partitions import stray
 from tests.services import info_of
 from tests.waiting import eventually
 from tongbao.ledger.v1 import accounting_service_pb2 as pb
@@ -56,26 +52,6 @@ async def test_a_day_that_grows_old_is_seen_in_its_files(ground, monkeypatch):
         assert day.size_bytes == sum(file.stat().st_size for file in files)
         assert (day.first_block, day.transfers, day.vouchers) == (1, 3, 3)
         assert (len(day.transfer_sha256), len(day.voucher_sha256)) == (32, 32)
-
-
-async def test_partitions_that_are_not_made_are_told(desk, dsn):
-    """Until they are: here somebody reads the journal for long."""
-    told = partial(
-        REGISTRY.get_sample_value, "tongbao_ledger_partitions_not_made", {"tables": "journal"}
-    )
-
-    async def said():
-        PARTITIONS_NOT_MADE.clear()
-        work = asyncio.create_task(keep_partitions(desk))
-        await eventually(lambda: told() is not None)
-        work.cancel()
-        return told()
-
-    await stray(desk)
-    with psycopg.connect(dsn) as reader:
-        reader.execute("SELECT count(*) FROM transfer")
-        assert await said() == 1
-    assert await said() == 0
 
 
 _THREE_DAYS = (

@@ -2,6 +2,7 @@
 twice for that."""
 
 import asyncio
+import os
 import uuid
 from datetime import date, timedelta
 
@@ -13,16 +14,17 @@ from ledger.flow.drop_partitions import drop_partitions
 from ledger.flow.forbid import forbid
 from ledger.flow.get_trial_balance import get_trial_balance
 from ledger.flow.keep_history import keep_history
+from ledger.flow.list_trace_entries import list_trace_entries
 from ledger.history.files import HistoryError, file_of
 from ledger.store import history as store
-from ledger.store import partition
 from mesh.batch import NotExecuted, Rejected
 from mesh.errors import Refused
 from mesh.numbers import Kind, Numbers
+from mesh.upkeep import make_partitions
 from tests.service.ledger.books import BLUE, BOOK, connect, waiting
 from tests.service.ledger.days import all_of, closed_day
 from tests.service.ledger.events import NUMBERS, booked, open_all, posting, standing
-from tests.service.ledger.history import OLD, old_days
+from tests.service.ledger.history import OLD, old_days, strays
 
 _POST = """
 SELECT o_result FROM post(
@@ -59,7 +61,7 @@ async def floor(desk):
 async def test_a_week_goes_when_all_of_it_is_in_files(desk):
     """Weeks that are empty go at once, the one with rows when they are in files."""
     await old_days(desk, count=1)
-    assert await partition.make(desk.db) > 0
+    assert await make_partitions(desk.db) > 0
     assert await rows_left(desk) == (6, 3)
     empty = await dropped(desk)
     assert 5 <= len(empty) <= 6
@@ -93,7 +95,7 @@ async def test_a_week_stays_while_it_is_young(desk):
 async def test_a_late_row_keeps_its_week(desk):
     """Booked under an old number on a day that is young: its week waits for that day."""
     await old_days(desk, count=1)
-    await partition.make(desk.db)
+    await make_partitions(desk.db)
     late = NUMBERS.next(Kind.PAYMENT)
     assert await booked(desk, posting("COLLECTED", source_no=late)) == ["posted"]
     await kept(desk)
@@ -122,6 +124,20 @@ async def test_nothing_is_dropped_whose_file_is_not_whole(desk, harm):
     assert await rows_left(desk) == (0, 0)
 
 
+async def test_a_file_is_read_once_more_however_it_looks(desk):
+    """Somebody has read it when it was whole; it was changed since, and its times set back."""
+    [day] = await old_days(desk, count=1)
+    await kept(desk)
+    await list_trace_entries(desk, app_id="mall", trace_no="MALL-0")
+    path = file_of(desk.history.folder, book_id=BOOK, acct_date=day, table="voucher")
+    good, looks = path.read_bytes(), path.stat()
+    path.write_bytes(good[:-1] + b"?")
+    os.utime(path, ns=(looks.st_atime_ns, looks.st_mtime_ns))
+    with pytest.raises(HistoryError, match="SHA-256"):
+        await dropped(desk)
+    assert await rows_left(desk) == (6, 3)
+
+
 async def test_balances_stay_what_they_were(desk):
     """They do not come from the journal; nor does the trial balance."""
     await old_days(desk)
@@ -131,7 +147,7 @@ async def test_balances_stay_what_they_were(desk):
     assert await rows_left(desk) == (0, 0)
 
     assert (await standing(desk), await get_trial_balance(desk)) == before
-    await partition.make(desk.db)
+    await make_partitions(desk.db)
     assert await booked(desk, posting("COLLECTED", source_no=young(desk))) == ["posted"]
     assert (await standing(desk)) != before[0]
 
@@ -151,7 +167,7 @@ async def test_an_old_event_is_not_booked_again(desk):
     await desk.clock.advance(desk.db, OLD)
     await kept(desk)
     assert await dropped(desk)
-    await partition.make(desk.db)
+    await make_partitions(desk.db)
     assert await rows_left(desk) == (0, 0)
     before = await standing(desk)
 
@@ -169,7 +185,7 @@ async def test_an_old_event_that_never_came_is_booked_late(desk):
     await old_days(desk, count=1)
     await kept(desk)
     assert await dropped(desk)
-    await partition.make(desk.db)
+    await make_partitions(desk.db)
     late = posting("COLLECTED", source_no=NUMBERS.next(Kind.PAYMENT))
 
     assert await booked(desk, late, late) == ["posted", "exists"]
@@ -179,7 +195,7 @@ async def test_an_old_event_that_never_came_is_booked_late(desk):
         [(3,)],
         [(1,)],
     ]
-    assert await partition.find_stray(desk.db) is None
+    assert not await strays(desk)
     [row] = await desk.db.rows("SELECT count(*) AS sent FROM outbox")
     assert row.sent == 4
     await closed_day(desk)
@@ -250,7 +266,7 @@ async def test_posting_goes_on_while_somebody_reads(desk, dsn):
     """Whoever reads the journal for long keeps a week from going, and nobody from booking."""
     await old_days(desk, count=1)
     await kept(desk)
-    await partition.make(desk.db)
+    await make_partitions(desk.db)
     with psycopg.connect(dsn) as reader:
         reader.execute("SELECT count(*) FROM transfer")
         drop = asyncio.create_task(drop_partitions(desk))
@@ -267,7 +283,7 @@ async def test_posting_goes_on_while_weeks_go(desk):
     """No call fails, none is lost."""
     await old_days(desk, count=1)
     await kept(desk)
-    await partition.make(desk.db)
+    await make_partitions(desk.db)
     numbers = Numbers(desk.clock, node=1, lease=0)
     stop = asyncio.Event()
     told = []

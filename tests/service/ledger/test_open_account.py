@@ -1,11 +1,11 @@
 """Open an account: once, with the system accounts of its currency, before it is needed."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from ledger.accounts import Accounts
-from ledger.desk import Desk
 from ledger.flow.open_account import open_account
 from ledger.model import Account, AccountKind
 from ledger.postings import TEMPLATES, plan
@@ -68,7 +68,7 @@ async def test_opening_again_changes_nothing(desk):
     before = await desk.db.rows("SELECT account_id, debit, credit FROM balance ORDER BY 1")
 
     await open_account(desk, PENDING)
-    other = Desk(db=desk.db, clock=desk.clock, accounts=Accounts(desk.db), history=desk.history)
+    other = replace(desk, accounts=Accounts(desk.db))
     await open_account(other, PENDING)
 
     after = await desk.db.rows("SELECT account_id, debit, credit FROM balance ORDER BY 1")
@@ -78,7 +78,7 @@ async def test_opening_again_changes_nothing(desk):
 async def test_many_who_open_at_once_agree(desk, dsn):
     """Two replicas, each with forty wallets of one line, half of them the same."""
     async with Database(dsn) as db:
-        twin = Desk(db=db, clock=desk.clock, accounts=Accounts(db), history=desk.history)
+        twin = replace(desk, db=db, accounts=Accounts(db))
         wallets = [Account(AccountKind.WALLET, f"MALL/u{n}", "CNY") for n in range(60)]
 
         await asyncio.gather(

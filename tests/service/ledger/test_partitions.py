@@ -12,17 +12,19 @@ import pytest
 from ledger.flow.drop_partitions import drop_partitions
 from ledger.flow.keep_history import keep_history
 from ledger.flow.turn_days import turn_days
-from ledger.store import history, partition
+from ledger.store import history
 from mesh.batch import NotExecuted, Rejected
 from mesh.config import load
 from mesh.doctor import Verdict
 from mesh.doctor.databases import schemas
 from mesh.doctor.finding import Scene
 from mesh.numbers import Kind
-from mesh.upkeep import horizons
+from mesh.upkeep import horizons, make_partitions
+from tests.mesh.test_upkeep import upkeep
 from tests.service.ledger.books import BOOK, connect, waiting
 from tests.service.ledger.days import all_of, closed_day
 from tests.service.ledger.events import NUMBERS, booked, open_all, posting
+from tests.service.ledger.history import strays
 
 WEEKS = """
 SELECT to_date(right(child.relname, 8), 'YYYYMMDD') AS monday FROM pg_inherits
@@ -63,11 +65,11 @@ async def test_weeks_are_made_ahead_and_once(desk):
     assert before[-1] <= now + 5 * _WEEK < before[-1] + _WEEK
     assert before == [before[0] + nth * _WEEK for nth in range(len(before))]
     assert before == await weeks(desk, "voucher")
-    assert await partition.make(desk.db) == 0
+    assert await make_partitions(desk.db) == 0
 
     await shift(desk, "140 days")
 
-    assert await partition.make(desk.db) == 40
+    assert await make_partitions(desk.db) == 40
     after = await weeks(desk, "transfer")
     assert after == [before[0] + nth * _WEEK for nth in range(len(before) + 20)]
     assert after == await weeks(desk, "voucher")
@@ -99,7 +101,7 @@ async def test_rows_lie_in_the_week_of_their_order(desk, day):
             """
             [row] = await desk.db.rows(sql, number=number)
             assert row.part == f"{table}_{name}"
-    assert await partition.find_stray(desk.db) is None
+    assert not await strays(desk)
 
 
 async def stray(desk, *, jump="1 year"):
@@ -109,7 +111,7 @@ async def stray(desk, *, jump="1 year"):
     [row] = await desk.db.rows("SELECT to_char(business_now(), 'YYYYMMDD') AS date")
     number = row.date + NUMBERS.next(Kind.PAYMENT)[8:]
     assert await booked(desk, posting("COLLECTED", source_no=number)) == ["posted"]
-    assert await partition.find_stray(desk.db) is not None
+    assert await strays(desk)
     now = await today(desk)
     return now - timedelta(days=now.weekday())
 
@@ -127,15 +129,15 @@ async def test_rows_of_a_week_that_was_not_made_get_a_partition(desk):
     for jump in ("1 year", "63 days"):
         monday = await stray(desk, jump=jump)
 
-        assert await partition.make(desk.db) == 2 + 2 * 5
+        assert await make_partitions(desk.db) == 2 + 2 * 5
 
         for table in ("transfer", "voucher"):
             *_, wide, first, _, _, _, newest = await bounds(desk, table)
             assert wide == (f"{table}_{monday:%Y%m%d}", last + _WEEK, monday + _WEEK)
             assert first[1:] == (monday + _WEEK, monday + 2 * _WEEK)
             assert newest[1:] == (monday + 5 * _WEEK, monday + 6 * _WEEK)
-        assert await partition.find_stray(desk.db) is None
-        assert await partition.make(desk.db) == 0
+        assert not await strays(desk)
+        assert await make_partitions(desk.db) == 0
         last = newest[1]
     found = {one.name: one for one in await horizons(desk.db)}
     assert (35 <= found["transfer"].days <= 42, found["transfer"].strays) == (True, False)
@@ -145,7 +147,7 @@ async def test_rows_of_a_week_that_was_not_made_get_a_partition(desk):
 async def test_a_partition_that_was_the_default_one_is_as_closed_as_others(desk, dsn, table):
     """So is the one that takes its place."""
     monday = await stray(desk)
-    await partition.make(desk.db)
+    await make_partitions(desk.db)
     name = f"{table}_{monday:%Y%m%d}"
     with connect(dsn) as connection:
         for sql in (
@@ -162,7 +164,7 @@ async def test_it_goes_when_the_last_of_its_weeks_may_go(desk):
     """Its rows are in files then; what is of its weeks and never came is booked late."""
     monday = await stray(desk)
     await desk.clock.refresh(desk.db)
-    await partition.make(desk.db)
+    await make_partitions(desk.db)
     await turn_days(desk)
     await closed_day(desk)
     await shift(desk, "30 days")
@@ -193,8 +195,8 @@ async def test_a_row_of_a_far_week_is_left_until_its_week_comes(desk):
     number = f"{date:%Y%m%d}" + NUMBERS.next(Kind.PAYMENT)[8:]
     assert await booked(desk, posting("COLLECTED", source_no=number)) == ["posted"]
     await shift(desk, "70 days")
-    assert await partition.make(desk.db) == 20
-    assert await partition.find_stray(desk.db) is not None
+    assert await make_partitions(desk.db) == 20
+    assert await strays(desk)
 
 
 async def test_posting_goes_on_while_somebody_reads(desk, dsn):
@@ -202,13 +204,24 @@ async def test_posting_goes_on_while_somebody_reads(desk, dsn):
     await stray(desk)
     with psycopg.connect(dsn) as reader:
         reader.execute("SELECT count(*) FROM transfer")
-        making = asyncio.create_task(partition.make(desk.db))
+        making = asyncio.create_task(make_partitions(desk.db))
         books = asyncio.create_task(booked(desk, posting("COLLECTED")))
         with pytest.raises(NotExecuted, match="lock timeout"):
             await making
         assert await books == ["posted"]
-    assert await partition.make(desk.db) > 0
-    assert await partition.find_stray(desk.db) is None
+    assert await make_partitions(desk.db) > 0
+    assert not await strays(desk)
+
+
+async def test_a_service_mends_first_and_tells_what_is_left(desk, dsn):
+    """Nothing when all is well; not made, and of either table, while somebody reads for long."""
+    await stray(desk)
+    with psycopg.connect(dsn) as reader:
+        reader.execute("SELECT count(*) FROM transfer")
+        told = ["partitions_not_made", *["rows_without_partition"] * 2, "old_rows_deleted"]
+        assert await upkeep(desk.db) == (told, True)
+    assert await upkeep(desk.db) == (["partitions_made", "old_rows_deleted"], False)
+    assert not await strays(desk)
 
 
 async def test_two_makers_make_a_week_once(desk, dsn):
@@ -216,7 +229,7 @@ async def test_two_makers_make_a_week_once(desk, dsn):
     await shift(desk, "140 days")
     with connect(dsn) as first, first.transaction():
         assert first.execute("SELECT make_week_partitions(5)").fetchone() == (40,)
-        second = asyncio.create_task(partition.make(desk.db))
+        second = asyncio.create_task(make_partitions(desk.db))
         await waiting(dsn, 1)
     assert await second == 0
 

@@ -1,10 +1,10 @@
 """Post: each event whole or not at all, once, with its voucher and its event."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from ledger.desk import Desk
 from ledger.flow.open_account import open_account
 from ledger.flow.post import post
 from ledger.model import Account, AccountKind
@@ -231,7 +231,7 @@ async def test_of_two_contents_at_two_replicas_the_first_decides(desk, dsn):
     """Both wait for the book; the second looks for refusals when it has it, not before."""
     events = await with_and_without_fee(desk)
     async with Database(dsn) as db:
-        twin = Desk(db=db, clock=desk.clock, accounts=desk.accounts, history=desk.history)
+        twin = replace(desk, db=db)
         calls = []
         with connect(dsn) as holder, holder.transaction():
             holder.execute("SELECT 1 FROM book FOR UPDATE")
@@ -304,7 +304,7 @@ async def test_a_batch_is_no_larger_than_a_message_may_be(desk, dsn):
     """512 events fit into one, however many rows a statement may have."""
     await open_all(desk)
     async with Database(dsn, rows_max=4_096) as db:
-        large = Desk(db=db, clock=desk.clock, accounts=desk.accounts, history=desk.history)
+        large = replace(desk, db=db)
         events = [posting("COLLECTED") for _ in range(600)]
 
         answers = await asyncio.gather(*(booked(large, event) for event in events))

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -16,13 +17,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ledger import workers
 from ledger.checkpoints import Head, Notary, append, files_in
-from ledger.desk import Desk
-from ledger.flow import prove_blocks as flow
 from ledger.flow.keep_checkpoint import keep_checkpoint
 from ledger.flow.prove_blocks import prove_blocks
 from ledger.flow.prove_book import prove_book
-from ledger.store import proof
-from mesh.batch import NotExecuted
 from mesh.embedded.places import private_dir
 from mesh.errors import Refused
 from tests.service.ledger import books
@@ -214,37 +211,11 @@ async def test_a_copy_kept_elsewhere_finds_what_the_home_hides(ground, quick, fa
     assert alone[:2] == (1, {("CHECKPOINTS", "book 1")})
 
 
-async def test_a_proof_that_breaks_off_says_how_far_it_came(ground, quick, falsify, monkeypatch):
-    """And what it found until then."""
-    shutil.rmtree(ground.home / "ledger", ignore_errors=True)
-    look, looks = proof.run_from, []
-
-    async def look_twice(*place, **asked):
-        looks.append(place)
-        if len(looks) > 2:
-            raise NotExecuted("the database is away")
-        return await look(*place, **asked)
-
-    monkeypatch.setattr(proof, "run_from", look_twice)
-    monkeypatch.setattr(flow, "_SLICE_ENTRIES", 1)
-    async with ground.run("ledger") as ledger:
-        await four_blocks(ground, ledger)
-        falsify(ledger.dsn, CHANGED)
-
-        with said_to_run(ledger):
-            code, found, _ = await asyncio.to_thread(verify, ground.home)
-
-    assert code == 1
-    assert found == {("HASH_CHAIN", "block 2 of book 1"), ("UNFINISHED", "book 1 from block 3")}
-
-
 @pytest.fixture
 def kept(desk, tmp_path):
     """A desk that keeps checkpoints in a directory of its own."""
     notary = Notary(folder=tmp_path / "ledger", key=KEY)
-    return Desk(
-        db=desk.db, clock=desk.clock, accounts=desk.accounts, history=desk.history, notary=notary
-    )
+    return replace(desk, notary=notary)
 
 
 def lines_of(desk):

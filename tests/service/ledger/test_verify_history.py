@@ -1,5 +1,7 @@
 """The proof goes on over days in files: what was done to these is found, and located."""
 
+from dataclasses import replace
+
 import duckdb
 import psycopg
 import pytest
@@ -14,6 +16,7 @@ from tests.service.ledger.books import BOOK
 from tests.service.ledger.days import all_of
 from tests.service.ledger.events import booked, posting
 from tests.service.ledger.history import old_days
+from tests.service.ledger.test_verify_seams import in_calls
 
 BLOCK_2 = ("HASH_CHAIN", "block 2 of book 1")
 
@@ -116,6 +119,26 @@ async def test_a_changed_amount_is_found(desk, days):
         ("REPLAY", "account merchant_pending:mer_1:CNY"),
         ("REPLAY", "account clearing:sim:CNY"),
     }
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+async def test_as_much_is_found_in_a_call_for_every_part(
+    desk, days, tmp_path, monkeypatch, is_gone
+):
+    """A file that was changed, or is lost; then no call compares balances with what it lacks."""
+    path = path_of(desk, days[0])
+    rewrite(path, f"SELECT * REPLACE (amount + (seq = {8192 * 2 + 1})::INT AS amount) FROM old")
+    if is_gone:
+        path.unlink()
+    whole = await found(desk)
+    monkeypatch.setattr(prove_blocks, "_SLICE_ENTRIES", 1)
+    monkeypatch.setattr(prove_blocks, "_KEEP_SECONDS", -1.0)
+
+    calls = await in_calls(replace(desk, proofs=tmp_path / "proofs"), parts=1)
+
+    assert {(one.check, one.place) for [part] in calls[:-1] for one in part.findings} == whole
+    assert len(calls) > 6
+    assert ("REPLAY" in {check for check, _ in whole}) != is_gone
 
 
 async def test_a_changed_amount_is_found_though_the_book_was_told(desk, days, falsify):

@@ -12,10 +12,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import grpc
 
+from mesh.call import AGAIN_MAX
 from tongbao.channel.v1 import attempt_pb2, channel_service_pb2, channel_service_pb2_grpc
 from tongbao.common.v1 import item_pb2
 from tongbao.ledger.v1 import ledger_pb2, ledger_service_pb2, ledger_service_pb2_grpc
@@ -37,9 +38,13 @@ class Neighbour:
     script: deque[Callable[[Any], Any]] = field(default_factory=deque)
     effects: dict[str, Any] = field(default_factory=dict)
 
+    repeats: ClassVar[int] = 0  # How often a link sends again what was cut.
+
     def then(self, *steps: Callable[[Any], Any]) -> None:
-        """Treat the next items so, one step each; afterwards well again."""
-        self.script.extend(steps)
+        """Treat the next items so, one step each; afterwards well again. A cut lasts."""
+        for step in steps:
+            cuts = step in (self.breaks, self.breaks_after)
+            self.script.extend([step] * (1 + self.repeats * cuts))
 
     async def treat(self, item: Any) -> Any:
         """Return the answer to `item`, or break, or hang."""
@@ -81,6 +86,8 @@ def status(code: grpc.StatusCode, reason: str, domain: str) -> item_pb2.ItemStat
 class Risk(Neighbour, risk_service_pb2_grpc.RiskServiceServicer):
     """Passes everything."""
 
+    repeats = AGAIN_MAX
+
     async def BatchEvaluate(self, request, context):  # noqa: N802
         """Evaluate the items, or break."""
         try:
@@ -110,6 +117,7 @@ class Ledger(Neighbour, ledger_service_pb2_grpc.LedgerServiceServicer):
     """Books everything once; `poor` merchants have nothing to refund with."""
 
     poor: set[str] = field(default_factory=set)
+    repeats = AGAIN_MAX
 
     async def BatchPost(self, request, context):  # noqa: N802
         """Book the items, or break."""
@@ -132,6 +140,14 @@ class Ledger(Neighbour, ledger_service_pb2_grpc.LedgerServiceServicer):
             return result
         self.effects[key] = (posting, Outcome(outcome=Outcome.OUTCOME_EXISTS))
         return Outcome(outcome=Outcome.OUTCOME_POSTED)
+
+    def refuses(self, item):
+        """Refuse its postings, for good under their numbers: the account takes no credits."""
+        refused = Outcome(outcome=Outcome.OUTCOME_REFUSED, refusal="CREDIT_ACCOUNT_BLOCKED")
+        for posting in item.postings:
+            key = f"{posting.template} {posting.source_no}"
+            self.effects.setdefault(key, (posting, refused))
+        return self.do(item)
 
     def declines(self, item):
         """Refuse the item itself."""

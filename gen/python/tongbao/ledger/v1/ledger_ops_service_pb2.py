@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from tongbao.common.v1 import options_pb2 as tongbao_dot_common_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*tongbao/ledger/v1/ledger_ops_service.proto\x12\x11tongbao.ledger.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1ftongbao/common/v1/options.proto\"\x18\n\x16GetTrialBalanceRequest\"T\n\x17GetTrialBalanceResponse\x12\x39\n\x05lines\x18\x01 \x03(\x0b\x32#.tongbao.ledger.v1.TrialBalanceLineR\x05lines\"\xc1\x01\n\x10TrialBalanceLine\x12\x12\n\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n\x05owner\x18\x02 \x01(\tR\x05owner\x12#\n\rcurrency_code\x18\x03 \x01(\tR\x0c\x63urrencyCode\x12\x1f\n\x0b\x64\x65\x62it_minor\x18\x04 \x01(\x03R\ndebitMinor\x12!\n\x0c\x63redit_minor\x18\x05 \x01(\x03R\x0b\x63reditMinor\x12\x1a\n\x08\x61\x63\x63ounts\x18\x06 \x01(\x03R\x08\x61\x63\x63ounts\"\x12\n\x10ProveBookRequest\"\x99\x01\n\x11ProveBookResponse\x12\x16\n\x06\x62locks\x18\x01 \x01(\x03R\x06\x62locks\x12\x18\n\x07\x65ntries\x18\x02 \x01(\x03R\x07\x65ntries\x12\x1a\n\x08\x61\x63\x63ounts\x18\x03 \x01(\x03R\x08\x61\x63\x63ounts\x12\x36\n\x08\x66indings\x18\x04 \x03(\x0b\x32\x1a.tongbao.ledger.v1.FindingR\x08\x66indings\"M\n\x07\x46inding\x12\x14\n\x05\x63heck\x18\x01 \x01(\tR\x05\x63heck\x12\x14\n\x05place\x18\x02 \x01(\tR\x05place\x12\x16\n\x06\x64\x65tail\x18\x03 \x01(\tR\x06\x64\x65tail\"6\n\x12ProveBlocksRequest\x12 \n\x07\x62ook_id\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x06\x62ookId\"\xda\x01\n\x13ProveBlocksResponse\x12\x17\n\x07\x62ook_id\x18\x01 \x01(\x05R\x06\x62ookId\x12\x1d\n\nhead_block\x18\x02 \x01(\x03R\theadBlock\x12\x1d\n\nnext_block\x18\x03 \x01(\x03R\tnextBlock\x12\x18\n\x07\x65ntries\x18\x04 \x01(\x03R\x07\x65ntries\x12\x1a\n\x08\x61\x63\x63ounts\x18\x05 \x01(\x03R\x08\x61\x63\x63ounts\x12\x36\n\x08\x66indings\x18\x06 \x03(\x0b\x32\x1a.tongbao.ledger.v1.FindingR\x08\x66indings\"b\n\x16ListBlockHashesRequest\x12 \n\x07\x62ook_id\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x06\x62ookId\x12&\n\tblock_nos\x18\x02 \x03(\x03\x42\t\xbaH\x06\x92\x01\x03\x10\xf4\x03R\x08\x62lockNos\"n\n\x17ListBlockHashesResponse\x12\x1d\n\nhead_block\x18\x01 \x01(\x03R\theadBlock\x12\x34\n\x06hashes\x18\x02 \x03(\x0b\x32\x1c.tongbao.ledger.v1.BlockHashR\x06hashes\":\n\tBlockHash\x12\x19\n\x08\x62lock_no\x18\x01 \x01(\x03R\x07\x62lockNo\x12\x12\n\x04hash\x18\x02 \x01(\x0cR\x04hash2\x9a\x04\n\x10LedgerOpsService\x12\x89\x01\n\x0fGetTrialBalance\x12).tongbao.ledger.v1.GetTrialBalanceRequest\x1a*.tongbao.ledger.v1.GetTrialBalanceResponse\"\x1f\xb2\xbb\x18\x1b\n\x14ledger.trial_balance\x12\x01\x02 \x01\x12o\n\tProveBook\x12#.tongbao.ledger.v1.ProveBookRequest\x1a$.tongbao.ledger.v1.ProveBookResponse\"\x17\xb2\xbb\x18\x13\n\x0cledger.prove\x12\x01\x02 \x01\x12~\n\x0bProveBlocks\x12%.tongbao.ledger.v1.ProveBlocksRequest\x1a&.tongbao.ledger.v1.ProveBlocksResponse\"\x1e\xb2\xbb\x18\x1a\n\x13ledger.prove_blocks\x12\x01\x02 \x01\x30\x01\x12\x88\x01\n\x0fListBlockHashes\x12).tongbao.ledger.v1.ListBlockHashesRequest\x1a*.tongbao.ledger.v1.ListBlockHashesResponse\"\x1e\xb2\xbb\x18\x1a\n\x13ledger.block_hashes\x12\x01\x02 \x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*tongbao/ledger/v1/ledger_ops_service.proto\x12\x11tongbao.ledger.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1ftongbao/common/v1/options.proto\"\x18\n\x16GetTrialBalanceRequest\"T\n\x17GetTrialBalanceResponse\x12\x39\n\x05lines\x18\x01 \x03(\x0b\x32#.tongbao.ledger.v1.TrialBalanceLineR\x05lines\"\xc1\x01\n\x10TrialBalanceLine\x12\x12\n\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n\x05owner\x18\x02 \x01(\tR\x05owner\x12#\n\rcurrency_code\x18\x03 \x01(\tR\x0c\x63urrencyCode\x12\x1f\n\x0b\x64\x65\x62it_minor\x18\x04 \x01(\x03R\ndebitMinor\x12!\n\x0c\x63redit_minor\x18\x05 \x01(\x03R\x0b\x63reditMinor\x12\x1a\n\x08\x61\x63\x63ounts\x18\x06 \x01(\x03R\x08\x61\x63\x63ounts\"\x12\n\x10ProveBookRequest\"\x99\x01\n\x11ProveBookResponse\x12\x16\n\x06\x62locks\x18\x01 \x01(\x03R\x06\x62locks\x12\x18\n\x07\x65ntries\x18\x02 \x01(\x03R\x07\x65ntries\x12\x1a\n\x08\x61\x63\x63ounts\x18\x03 \x01(\x03R\x08\x61\x63\x63ounts\x12\x36\n\x08\x66indings\x18\x04 \x03(\x0b\x32\x1a.tongbao.ledger.v1.FindingR\x08\x66indings\"M\n\x07\x46inding\x12\x14\n\x05\x63heck\x18\x01 \x01(\tR\x05\x63heck\x12\x14\n\x05place\x18\x02 \x01(\tR\x05place\x12\x16\n\x06\x64\x65tail\x18\x03 \x01(\tR\x06\x64\x65tail\"t\n\x12ProveBlocksRequest\x12 \n\x07\x62ook_id\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x06\x62ookId\x12<\n\x0c\x63ontinuation\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{64})?$R\x0c\x63ontinuation\"\xfe\x01\n\x13ProveBlocksResponse\x12\x17\n\x07\x62ook_id\x18\x01 \x01(\x05R\x06\x62ookId\x12\x1d\n\nhead_block\x18\x02 \x01(\x03R\theadBlock\x12\x1d\n\nnext_block\x18\x03 \x01(\x03R\tnextBlock\x12\x18\n\x07\x65ntries\x18\x04 \x01(\x03R\x07\x65ntries\x12\x1a\n\x08\x61\x63\x63ounts\x18\x05 \x01(\x03R\x08\x61\x63\x63ounts\x12\x36\n\x08\x66indings\x18\x06 \x03(\x0b\x32\x1a.tongbao.ledger.v1.FindingR\x08\x66indings\x12\"\n\x0c\x63ontinuation\x18\x07 \x01(\tR\x0c\x63ontinuation\"b\n\x16ListBlockHashesRequest\x12 \n\x07\x62ook_id\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x06\x62ookId\x12&\n\tblock_nos\x18\x02 \x03(\x03\x42\t\xbaH\x06\x92\x01\x03\x10\xf4\x03R\x08\x62lockNos\"n\n\x17ListBlockHashesResponse\x12\x1d\n\nhead_block\x18\x01 \x01(\x03R\theadBlock\x12\x34\n\x06hashes\x18\x02 \x03(\x0b\x32\x1c.tongbao.ledger.v1.BlockHashR\x06hashes\":\n\tBlockHash\x12\x19\n\x08\x62lock_no\x18\x01 \x01(\x03R\x07\x62lockNo\x12\x12\n\x04hash\x18\x02 \x01(\x0cR\x04hash2\x9a\x04\n\x10LedgerOpsService\x12\x89\x01\n\x0fGetTrialBalance\x12).tongbao.ledger.v1.GetTrialBalanceRequest\x1a*.tongbao.ledger.v1.GetTrialBalanceResponse\"\x1f\xb2\xbb\x18\x1b\n\x14ledger.trial_balance\x12\x01\x02 \x01\x12o\n\tProveBook\x12#.tongbao.ledger.v1.ProveBookRequest\x1a$.tongbao.ledger.v1.ProveBookResponse\"\x17\xb2\xbb\x18\x13\n\x0cledger.prove\x12\x01\x02 \x01\x12~\n\x0bProveBlocks\x12%.tongbao.ledger.v1.ProveBlocksRequest\x1a&.tongbao.ledger.v1.ProveBlocksResponse\"\x1e\xb2\xbb\x18\x1a\n\x13ledger.prove_blocks\x12\x01\x02 \x01\x30\x01\x12\x88\x01\n\x0fListBlockHashes\x12).tongbao.ledger.v1.ListBlockHashesRequest\x1a*.tongbao.ledger.v1.ListBlockHashesResponse\"\x1e\xb2\xbb\x18\x1a\n\x13ledger.block_hashes\x12\x01\x02 \x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PROVEBLOCKSREQUEST'].fields_by_name['book_id']._loaded_options = None
   _globals['_PROVEBLOCKSREQUEST'].fields_by_name['book_id']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_PROVEBLOCKSREQUEST'].fields_by_name['continuation']._loaded_options = None
+  _globals['_PROVEBLOCKSREQUEST'].fields_by_name['continuation']._serialized_options = b'\272H\025r\0232\021^([0-9a-f]{64})?$'
   _globals['_LISTBLOCKHASHESREQUEST'].fields_by_name['book_id']._loaded_options = None
   _globals['_LISTBLOCKHASHESREQUEST'].fields_by_name['book_id']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTBLOCKHASHESREQUEST'].fields_by_name['block_nos']._loaded_options = None
@@ -60,15 +62,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FINDING']._serialized_start=611
   _globals['_FINDING']._serialized_end=688
   _globals['_PROVEBLOCKSREQUEST']._serialized_start=690
-  _globals['_PROVEBLOCKSREQUEST']._serialized_end=744
-  _globals['_PROVEBLOCKSRESPONSE']._serialized_start=747
-  _globals['_PROVEBLOCKSRESPONSE']._serialized_end=965
-  _globals['_LISTBLOCKHASHESREQUEST']._serialized_start=967
-  _globals['_LISTBLOCKHASHESREQUEST']._serialized_end=1065
-  _globals['_LISTBLOCKHASHESRESPONSE']._serialized_start=1067
-  _globals['_LISTBLOCKHASHESRESPONSE']._serialized_end=1177
-  _globals['_BLOCKHASH']._serialized_start=1179
-  _globals['_BLOCKHASH']._serialized_end=1237
-  _globals['_LEDGEROPSSERVICE']._serialized_start=1240
-  _globals['_LEDGEROPSSERVICE']._serialized_end=1778
+  _globals['_PROVEBLOCKSREQUEST']._serialized_end=806
+  _globals['_PROVEBLOCKSRESPONSE']._serialized_start=809
+  _globals['_PROVEBLOCKSRESPONSE']._serialized_end=1063
+  _globals['_LISTBLOCKHASHESREQUEST']._serialized_start=1065
+  _globals['_LISTBLOCKHASHESREQUEST']._serialized_end=1163
+  _globals['_LISTBLOCKHASHESRESPONSE']._serialized_start=1165
+  _globals['_LISTBLOCKHASHESRESPONSE']._serialized_end=1275
+  _globals['_BLOCKHASH']._serialized_start=1277
+  _globals['_BLOCKHASH']._serialized_end=1335
+  _globals['_LEDGEROPSSERVICE']._serialized_start=1338
+  _globals['_LEDGEROPSSERVICE']._serialized_end=1876
 # @@protoc_insertion_point(module_scope)

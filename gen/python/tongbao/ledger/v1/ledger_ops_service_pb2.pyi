@@ -193,16 +193,23 @@ class ProveBlocksRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     BOOK_ID_FIELD_NUMBER: _builtins.int
+    CONTINUATION_FIELD_NUMBER: _builtins.int
     book_id: _builtins.int
     """Which book; 0 for all of them, one after the other."""
+    continuation: _builtins.str
+    """Where an earlier call is gone on from: the last `continuation` that came; then `book_id` is not
+    looked at. Empty to begin. What came behind it in the earlier call is said again, and counted
+    again.
+    """
     def __init__(
         self,
         *,
         book_id: _builtins.int = ...,
+        continuation: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["book_id", b"book_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["book_id", b"book_id", "continuation", b"continuation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -220,6 +227,7 @@ class ProveBlocksResponse(_message.Message):
     ENTRIES_FIELD_NUMBER: _builtins.int
     ACCOUNTS_FIELD_NUMBER: _builtins.int
     FINDINGS_FIELD_NUMBER: _builtins.int
+    CONTINUATION_FIELD_NUMBER: _builtins.int
     book_id: _builtins.int
     """The book that is being proved."""
     head_block: _builtins.int
@@ -230,6 +238,10 @@ class ProveBlocksResponse(_message.Message):
     """Number of entries in this part."""
     accounts: _builtins.int
     """Number of accounts whose balance was compared; in the parts behind the blocks."""
+    continuation: _builtins.str
+    """From here another call can go on, within a day: the digest of what the ledger has written down
+    of the proof up to and with this part. In a part about every 30 seconds, else empty.
+    """
     @_builtins.property
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
         """What does not hold in this part."""
@@ -243,10 +255,11 @@ class ProveBlocksResponse(_message.Message):
         entries: _builtins.int = ...,
         accounts: _builtins.int = ...,
         findings: _abc.Iterable[Global___Finding] | None = ...,
+        continuation: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "book_id", b"book_id", "entries", b"entries", "findings", b"findings", "head_block", b"head_block", "next_block", b"next_block"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "book_id", b"book_id", "continuation", b"continuation", "entries", b"entries", "findings", b"findings", "head_block", b"head_block", "next_block", b"next_block"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -81,9 +81,10 @@ class LedgerOpsServiceServicer:
         """ProveBook part by part, for books that take longer than a call may: an answer whenever about
         10,000 entries are through, a block at least; then for every 5,000 accounts, holds or reversals
         that were compared with the entries. Posting goes on all the while, and `head_block` rises with
-        it. It lasts no longer than the token of its caller.
+        it. It lasts no longer than the token of its caller and the process that answers: another call
+        goes on from the last `continuation`, and both find what one call would.
 
-        Fails, in this order of precedence, with INVALID_FIELDS, `BOOK_NOT_FOUND`.
+        Fails, in this order of precedence, with INVALID_FIELDS, `PROOF_GONE`, `BOOK_NOT_FOUND`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -28,9 +28,10 @@ class LedgerOpsServiceStub:
     """ProveBook part by part, for books that take longer than a call may: an answer whenever about
     10,000 entries are through, a block at least; then for every 5,000 accounts, holds or reversals
     that were compared with the entries. Posting goes on all the while, and `head_block` rises with
-    it. It lasts no longer than the token of its caller.
+    it. It lasts no longer than the token of its caller and the process that answers: another call
+    goes on from the last `continuation`, and both find what one call would.
 
-    Fails, in this order of precedence, with INVALID_FIELDS, `BOOK_NOT_FOUND`.
+    Fails, in this order of precedence, with INVALID_FIELDS, `PROOF_GONE`, `BOOK_NOT_FOUND`.
     """
     ListBlockHashes: _aio.UnaryUnaryMultiCallable[_ledger_ops_service_pb2.ListBlockHashesRequest, _ledger_ops_service_pb2.ListBlockHashesResponse]
     """Returns the hashes of blocks as they are stored, to be compared with checkpoints that were
@@ -71,9 +72,10 @@ class LedgerOpsServiceServicer(metaclass=_abc_1.ABCMeta):
         """ProveBook part by part, for books that take longer than a call may: an answer whenever about
         10,000 entries are through, a block at least; then for every 5,000 accounts, holds or reversals
         that were compared with the entries. Posting goes on all the while, and `head_block` rises with
-        it. It lasts no longer than the token of its caller.
+        it. It lasts no longer than the token of its caller and the process that answers: another call
+        goes on from the last `continuation`, and both find what one call would.
 
-        Fails, in this order of precedence, with INVALID_FIELDS, `BOOK_NOT_FOUND`.
+        Fails, in this order of precedence, with INVALID_FIELDS, `PROOF_GONE`, `BOOK_NOT_FOUND`.
         """
 
     @_abc_1.abstractmethod

@@ -87,6 +87,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     written: it has to be restored from its copy. Metadata: `file` (in the history's folder),
     `problem`.
     """
+    REASON_PROOF_GONE: _Reason.ValueType  # 26
+    """What was known of a proof is not there any more, or is not what was written: begin it anew.
+    Metadata: none.
+    """
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Every reason for which the ledger refuses an item. The domain is `ledger.tongbao`."""
@@ -155,5 +159,9 @@ REASON_HISTORY_MISSING: Reason.ValueType  # 25
 """A file of a closed day that left the database is not there, or is not the one that was
 written: it has to be restored from its copy. Metadata: `file` (in the history's folder),
 `problem`.
+"""
+REASON_PROOF_GONE: Reason.ValueType  # 26
+"""What was known of a proof is not there any more, or is not what was written: begin it anew.
+Metadata: none.
 """
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -54,7 +54,9 @@ class _ResolutionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Resolution
     RESOLUTION_UNSPECIFIED: _Resolution.ValueType  # 0
     """Never sent."""
     RESOLUTION_ACCEPT: _Resolution.ValueType  # 1
-    """What happened counts: the payment, or the refund, has succeeded."""
+    """What happened counts: the payment, or the refund, has succeeded. Of money that its account
+    refused: that account gets it now.
+    """
     RESOLUTION_GIVE_BACK: _Resolution.ValueType  # 2
     """What happened does not count: the payer gets the money back, or the merchant does when it
     was a refund.
@@ -70,7 +72,9 @@ class Resolution(_Resolution, metaclass=_ResolutionEnumTypeWrapper):
 RESOLUTION_UNSPECIFIED: Resolution.ValueType  # 0
 """Never sent."""
 RESOLUTION_ACCEPT: Resolution.ValueType  # 1
-"""What happened counts: the payment, or the refund, has succeeded."""
+"""What happened counts: the payment, or the refund, has succeeded. Of money that its account
+refused: that account gets it now.
+"""
 RESOLUTION_GIVE_BACK: Resolution.ValueType  # 2
 """What happened does not count: the payer gets the money back, or the merchant does when it
 was a refund.

@@ -91,6 +91,7 @@ class Payment(_message.Message):
     REPORTED_CURRENCY_CODE_FIELD_NUMBER: _builtins.int
     REVIEW_KIND_FIELD_NUMBER: _builtins.int
     FROM_SUSPENSE_FIELD_NUMBER: _builtins.int
+    RELEASE_NO_FIELD_NUMBER: _builtins.int
     payment_no: _builtins.str
     """26 characters, chosen by trade before it calls."""
     trade_no: _builtins.str
@@ -143,6 +144,11 @@ class Payment(_message.Message):
     """Whether a person accepted its money, which stood in suspense until then; stays so when it
     comes under review again. The ledger books by it.
     """
+    release_no: _builtins.str
+    """Number under which its money leaves suspense, where it stands because its own account refused
+    it; empty when nobody has decided so. That of the payment, with `L` and a letter for each time
+    as its system code. The ledger books by it.
+    """
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """What the payer is charged. Always positive."""
@@ -184,10 +190,11 @@ class Payment(_message.Message):
         reported_currency_code: _builtins.str = ...,
         review_kind: _builtins.str = ...,
         from_suspense: _builtins.bool = ...,
+        release_no: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "app_id", b"app_id", "attempt_no", b"attempt_no", "business_code", b"business_code", "channel_code", b"channel_code", "cost_minor", b"cost_minor", "create_time", b"create_time", "failure_reason", b"failure_reason", "fee_minor", b"fee_minor", "from_suspense", b"from_suspense", "merchant_id", b"merchant_id", "payment_no", b"payment_no", "product_code", b"product_code", "qr_code", b"qr_code", "refunded_minor", b"refunded_minor", "reported_currency_code", b"reported_currency_code", "reported_minor", b"reported_minor", "review_kind", b"review_kind", "state", b"state", "tool", b"tool", "trace_no", b"trace_no", "trade_no", b"trade_no", "trade_type", b"trade_type", "update_time", b"update_time", "user_no", b"user_no", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "app_id", b"app_id", "attempt_no", b"attempt_no", "business_code", b"business_code", "channel_code", b"channel_code", "cost_minor", b"cost_minor", "create_time", b"create_time", "failure_reason", b"failure_reason", "fee_minor", b"fee_minor", "from_suspense", b"from_suspense", "merchant_id", b"merchant_id", "payment_no", b"payment_no", "product_code", b"product_code", "qr_code", b"qr_code", "refunded_minor", b"refunded_minor", "release_no", b"release_no", "reported_currency_code", b"reported_currency_code", "reported_minor", b"reported_minor", "review_kind", b"review_kind", "state", b"state", "tool", b"tool", "trace_no", b"trace_no", "trade_no", b"trade_no", "trade_type", b"trade_type", "update_time", b"update_time", "user_no", b"user_no", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -201,6 +201,15 @@ export declare type ProveBlocksRequest = Message<"tongbao.ledger.v1.ProveBlocksR
    * @generated from field: int32 book_id = 1;
    */
   bookId: number;
+
+  /**
+   * Where an earlier call is gone on from: the last `continuation` that came; then `book_id` is not
+   * looked at. Empty to begin. What came behind it in the earlier call is said again, and counted
+   * again.
+   *
+   * @generated from field: string continuation = 2;
+   */
+  continuation: string;
 };
 
 /**
@@ -256,6 +265,14 @@ export declare type ProveBlocksResponse = Message<"tongbao.ledger.v1.ProveBlocks
    * @generated from field: repeated tongbao.ledger.v1.Finding findings = 6;
    */
   findings: Finding[];
+
+  /**
+   * From here another call can go on, within a day: the digest of what the ledger has written down
+   * of the proof up to and with this part. In a part about every 30 seconds, else empty.
+   *
+   * @generated from field: string continuation = 7;
+   */
+  continuation: string;
 };
 
 /**
@@ -377,9 +394,10 @@ export declare const LedgerOpsService: GenService<{
    * ProveBook part by part, for books that take longer than a call may: an answer whenever about
    * 10,000 entries are through, a block at least; then for every 5,000 accounts, holds or reversals
    * that were compared with the entries. Posting goes on all the while, and `head_block` rises with
-   * it. It lasts no longer than the token of its caller.
+   * it. It lasts no longer than the token of its caller and the process that answers: another call
+   * goes on from the last `continuation`, and both find what one call would.
    *
-   * Fails, in this order of precedence, with INVALID_FIELDS, `BOOK_NOT_FOUND`.
+   * Fails, in this order of precedence, with INVALID_FIELDS, `PROOF_GONE`, `BOOK_NOT_FOUND`.
    *
    * @generated from rpc tongbao.ledger.v1.LedgerOpsService.ProveBlocks
    */

@@ -197,6 +197,14 @@ export enum Reason {
    * @generated from enum value: REASON_HISTORY_MISSING = 25;
    */
   HISTORY_MISSING = 25,
+
+  /**
+   * What was known of a proof is not there any more, or is not what was written: begin it anew.
+   * Metadata: none.
+   *
+   * @generated from enum value: REASON_PROOF_GONE = 26;
+   */
+  PROOF_GONE = 26,
 }
 
 /**

@@ -433,7 +433,8 @@ export enum Resolution {
   UNSPECIFIED = 0,
 
   /**
-   * What happened counts: the payment, or the refund, has succeeded.
+   * What happened counts: the payment, or the refund, has succeeded. Of money that its account
+   * refused: that account gets it now.
    *
    * @generated from enum value: RESOLUTION_ACCEPT = 1;
    */

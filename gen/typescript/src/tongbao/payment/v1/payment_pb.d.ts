@@ -203,6 +203,15 @@ export declare type Payment = Message<"tongbao.payment.v1.Payment"> & {
    * @generated from field: bool from_suspense = 26;
    */
   fromSuspense: boolean;
+
+  /**
+   * Number under which its money leaves suspense, where it stands because its own account refused
+   * it; empty when nobody has decided so. That of the payment, with `L` and a letter for each time
+   * as its system code. The ledger books by it.
+   *
+   * @generated from field: string release_no = 27;
+   */
+  releaseNo: string;
 };
 
 /**
