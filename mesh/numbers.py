@@ -39,6 +39,17 @@ class Kind(StrEnum):
     REFUND = "RF"
 
 
+# First letter of the system code under which money of a payment leaves suspense, where it stands
+# because its account had refused it; the second one counts how often it was to leave.
+RELEASE = "L"
+
+
+def payment_of(number: str) -> str:
+    """Return the payment that is booked under `number`: itself, or the one that is released."""
+    is_release = number[8:9] == RELEASE
+    return f"{number[:8]}{Kind.PAYMENT}{number[10:]}" if is_release else number
+
+
 class Numbers:
     """Makes order numbers of one node. Never the same twice, not even after a restart."""
 

@@ -12,6 +12,7 @@ from enum import StrEnum, auto
 from functools import partial
 
 from mesh.errors import Refused
+from mesh.numbers import RELEASE
 from payment.states import CASE, CaseEvent, CaseState, GiveBackState
 from tongbao.payment.v1 import reasons_pb2 as reasons
 
@@ -72,18 +73,20 @@ REFUNDABLE = frozenset(
 )
 
 _ANY = frozenset({Resolution.ACCEPT, Resolution.GIVE_BACK})
+_ON = frozenset({Resolution.ACCEPT, Resolution.CLOSE_AS_IS})
 _BACK = frozenset({Resolution.GIVE_BACK})
 _AS_IS = frozenset({Resolution.CLOSE_AS_IS})
 _AGAIN = frozenset({Resolution.RESEND, Resolution.CLOSE_AS_IS})
 
 # What may be decided about what. A payment under review has to leave it, so there is no
-# CLOSE_AS_IS for it; a second charge can never become a first one, so it can only go back.
+# CLOSE_AS_IS for it; a second charge can never become a first one, so it can only go back. Money
+# that its account refused is of an order that has ended: it goes on to that account, not back.
 ALLOWED: Mapping[tuple[Subject, CaseKind], frozenset[Resolution]] = {
     (Subject.PAYMENT, CaseKind.AMOUNT_MISMATCH): _ANY,
     (Subject.PAYMENT, CaseKind.LATE_SUCCESS): _ANY,
     (Subject.PAYMENT, CaseKind.CHANNEL_REVERSED): _ANY,
     (Subject.PAYMENT, CaseKind.DUPLICATE_SUCCESS): _BACK,
-    (Subject.PAYMENT, CaseKind.LEDGER_REFUSED): _AS_IS,
+    (Subject.PAYMENT, CaseKind.LEDGER_REFUSED): _ON,
     (Subject.PAYMENT, CaseKind.INQUIRY_EXHAUSTED): _AGAIN,
     (Subject.ATTEMPT, CaseKind.DUPLICATE_SUCCESS): _BACK,
     # 退票: who has the money, the payer or we? Not so for a refund that failed and was paid
@@ -92,7 +95,7 @@ ALLOWED: Mapping[tuple[Subject, CaseKind], frozenset[Resolution]] = {
     (Subject.REFUND, CaseKind.AMOUNT_MISMATCH): _AS_IS,
     (Subject.REFUND, CaseKind.LATE_SUCCESS): _AS_IS,
     (Subject.REFUND, CaseKind.DUPLICATE_SUCCESS): _AS_IS,
-    (Subject.REFUND, CaseKind.LEDGER_REFUSED): _AS_IS,
+    (Subject.REFUND, CaseKind.LEDGER_REFUSED): _ON,
     (Subject.REFUND, CaseKind.INQUIRY_EXHAUSTED): _AGAIN,
     (Subject.GIVE_BACK, CaseKind.CHANNEL_REVERSED): _AS_IS,
     (Subject.GIVE_BACK, CaseKind.LATE_SUCCESS): _AS_IS,
@@ -118,7 +121,7 @@ class Case:
 
     `payment_no` is the payment whose payer or merchant it concerns. `due_time` is when its
     timer looks at it, None while it waits for a person; `tries` how often it did. `rounds`
-    counts the give-backs that were begun for it.
+    counts the give-backs, or releases, that were begun for it.
     """
 
     case_id: str
@@ -187,6 +190,12 @@ class Case:
                 resolution=resolution.name,
                 problem=problem,
             )
+
+    @property
+    def begins_round(self) -> bool:
+        """Whether what is decided moves what is parked, under a number of its own."""
+        releases = self.resolution is Resolution.ACCEPT and self.kind is CaseKind.LEDGER_REFUSED
+        return self.parked_minor > 0 and (releases or self.resolution is Resolution.GIVE_BACK)
 
     @property
     def _is_equal(self) -> bool:
@@ -325,6 +334,7 @@ class RefusedPosting:
     source_no: str
     app_id: str
     trace_no: str
+    channel_code: str
     currency_code: str
     amount_minor: int
     refusal: str
@@ -332,6 +342,7 @@ class RefusedPosting:
 
 ROUNDS_MAX = 24
 _LETTERS = "BCDEFGHJKLMNPQRSTUVWXYZ0"
+_RELEASED = {Subject.PAYMENT: RELEASE, Subject.REFUND: "M"}
 
 
 def give_back_no(attempt_no: str, *, round_no: int) -> str:
@@ -343,6 +354,16 @@ def give_back_no(attempt_no: str, *, round_no: int) -> str:
     """
     assert 1 <= round_no <= ROUNDS_MAX, round_no
     return f"{attempt_no[:8]}G{_LETTERS[round_no - 1]}{attempt_no[10:]}"
+
+
+def release_no(number: str, *, subject: Subject, round_no: int) -> str:
+    """Return the number under which money of `number` leaves suspense in its `round_no`, from 1.
+
+    As that of a give-back: what its account refused stays refused under its number, so whoever
+    tries again needs another one.
+    """
+    assert 1 <= round_no <= ROUNDS_MAX, round_no
+    return f"{number[:8]}{_RELEASED[subject]}{_LETTERS[round_no - 1]}{number[10:]}"
 
 
 def is_give_back(number: str) -> bool:

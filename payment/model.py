@@ -12,7 +12,7 @@ from mesh.errors import Refused
 from mesh.records import replace
 from mesh.wire import malformed
 from payment.attempt import MONEY, Attempt, AttemptState, leg_of
-from payment.case import CaseKind
+from payment.case import CaseKind, Subject, release_no
 from payment.states import PAYMENT, REFUND, Event, PaymentState, RefundState
 from tongbao.payment.v1 import reasons_pb2 as reasons
 
@@ -60,9 +60,10 @@ class Payment:
     """One row of `payment`. Amounts are in minor units of `currency_code`.
 
     `attempt_no` is the attempt whose word brought it where it is, `attempt_state` that word.
-    `from_suspense`: a person accepted its money, which stood in suspense until then. `tries` is
-    how often somebody looked at it again; `due_time` is when somebody will, None when it is
-    decided.
+    `from_suspense`: a person accepted its money, which stood in suspense until then.
+    `release_round`: how often a person had it booked on from there after its account had refused
+    it. `tries` is how often somebody looked at it again; `due_time` is when somebody will, None
+    when it is decided.
     """
 
     payment_no: str
@@ -90,6 +91,7 @@ class Payment:
     reported_currency_code: str = ""
     review_kind: str = ""
     from_suspense: bool = False
+    release_round: int = 0
     failure_reason: str = ""
     qr_code: str = ""
     due_time: datetime | None
@@ -162,6 +164,17 @@ class Payment:
         return self.moved(
             event, now=now, failure_reason="", from_suspense=self.from_suspense or parked
         )
+
+    @property
+    def release_no(self) -> str:
+        """Under which number its money leaves suspense; empty if nobody tried that."""
+        if not self.release_round:
+            return ""
+        return release_no(self.payment_no, subject=Subject.PAYMENT, round_no=self.release_round)
+
+    def releasing(self, *, round_no: int, now: datetime) -> Payment:
+        """Return it as it is when its money is about to leave suspense in that round."""
+        return replace(self, version=self.version + 1, release_round=round_no, update_time=now)
 
     def _waiting(self, attempt: Attempt, *, now: datetime) -> Payment:
         """Return it with what the payer has to see, if that is news."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -137,6 +138,7 @@ def payment_to_proto(payment: Payment) -> payment_pb2.Payment:
         reported_currency_code=payment.reported_currency_code,
         review_kind=payment.review_kind,
         from_suspense=payment.from_suspense,
+        release_no=payment.release_no,
         create_time=to_timestamp(payment.create_time),
         update_time=to_timestamp(payment.update_time),
     )
@@ -230,10 +232,28 @@ def refund_item(refund: Refund, payment: Payment) -> channel_service_pb2.SubmitI
     )
 
 
-def collected(payment: Payment) -> ledger_pb2.Posting:
-    """Return the posting that PaymentSucceeded books: the merchant is owed the money."""
+def collected(payment: Payment) -> Sequence[ledger_pb2.Posting]:
+    """Return the postings that PaymentSucceeded books: the merchant is owed the money.
+
+    What a person accepted comes out of suspense, into which its review had put it.
+    """
+    if not payment.from_suspense:
+        return [payment_posting(payment, "COLLECTED")]
+    parked = ledger_pb2.Posting(
+        template="MISMATCH_SUSPENDED",
+        source_no=payment.attempt_no or payment.payment_no,
+        trace_no=payment.trace_no,
+        business_code=payment.business_code,
+        amount=money(payment.currency_code, payment.amount_minor),
+        channel_code=payment.channel_code,
+    )
+    return [parked, payment_posting(payment, "SUSPENSE_COLLECTED")]
+
+
+def payment_posting(payment: Payment, template: str) -> ledger_pb2.Posting:
+    """Return the whole payment to be booked by `template`."""
     return ledger_pb2.Posting(
-        template="COLLECTED",
+        template=template,
         source_no=payment.payment_no,
         trace_no=payment.trace_no,
         business_code=payment.business_code,
@@ -246,10 +266,10 @@ def collected(payment: Payment) -> ledger_pb2.Posting:
     )
 
 
-def refund_asked(refund: Refund) -> ledger_pb2.Posting:
-    """Return the posting that takes a refund's money from the merchant and from our fees."""
+def refund_posting(refund: Refund, template: str) -> ledger_pb2.Posting:
+    """Return the whole refund, with the part that our fees bear, to be booked by `template`."""
     return ledger_pb2.Posting(
-        template="REFUND_ASKED",
+        template=template,
         source_no=refund.refund_no,
         trace_no=refund.trace_no,
         business_code=refund.business_code,
@@ -275,6 +295,7 @@ def payment_to_trace(payment: Payment, *, deadline: datetime | None) -> trace_pb
         "reported_minor": str(payment.reported_minor or ""),
         "reported_currency_code": payment.reported_currency_code,
         "review_kind": payment.review_kind,
+        "release_no": payment.release_no,
         "failure_reason": payment.failure_reason,
     }
     return _entry("payment", payment.payment_no, payment, facts, deadline)

@@ -18,9 +18,11 @@ from payment.case import (
     Place,
     Resolution,
     Rule,
+    release_no,
 )
-from payment.model import Payment
+from payment.model import Payment, Refund, TradeType
 from payment.states import CaseState
+from payment.wire import payment_posting, refund_posting
 from tongbao.channel.v1 import attempt_pb2, channel_service_pb2
 from tongbao.common.v1 import item_pb2, kinds_pb2, trace_pb2
 from tongbao.ledger.v1 import ledger_pb2
@@ -30,6 +32,8 @@ from tongbao.payment.v1 import payment_ops_service_pb2 as ops
 # How the ledger books money where it is parked, and on its way from there.
 _PARKED = {Place.SUSPENSE: "MISMATCH_SUSPENDED", Place.DUPLICATE: "DUPLICATE_PARKED"}
 _ASKED = {Place.SUSPENSE: "SUSPENSE_RETURN_ASKED", Place.DUPLICATE: "DUPLICATE_RETURN_ASKED"}
+# How money that its account had refused leaves suspense.
+_RELEASED = {TradeType.COLLECT: "SUSPENSE_COLLECTED", TradeType.RECHARGE: "SUSPENSE_RECHARGED"}
 
 
 def case_to_proto(case: Case) -> case_pb2.Case:
@@ -176,6 +180,22 @@ def give_back_postings(give_back: GiveBack) -> Sequence[ledger_pb2.Posting]:
         _posting(give_back, _PARKED[give_back.source], source_no=give_back.attempt_no),
         _posting(give_back, _ASKED[give_back.source], source_no=give_back.give_back_no),
     ]
+
+
+def release_posting(case: Case, order: Payment | Refund) -> ledger_pb2.Posting:
+    """Return what books the money of `case` out of suspense, to whoever `order` was to give it.
+
+    Cost stands where the ledger put the money aside; it is booked now if the money had stood in
+    suspense before, without it, and was refused on its way from there.
+    """
+    if isinstance(order, Refund):
+        posting = refund_posting(order, "REFUND_RETURN_CREDITED")
+    else:
+        posting = payment_posting(order, _RELEASED[order.trade_type])
+        if case.facts["template"] not in _RELEASED.values():
+            posting.cost_minor = 0
+    posting.source_no = release_no(case.number, subject=case.subject, round_no=case.rounds)
+    return posting
 
 
 def case_to_trace(case: Case) -> trace_pb2.TraceEntry:

@@ -58,6 +58,7 @@ async def on_posting_refused(desk: Desk, event: ledger_events.PostingRefused) ->
         source_no=posting.source_no,
         app_id=acting().app_id,
         trace_no=posting.trace_no,
+        channel_code=posting.channel_code,
         currency_code=posting.amount.currency_code,
         amount_minor=posting.amount.minor_units,
         refusal=event.refusal,

@@ -130,7 +130,21 @@ async def collect(desk: Desk, payment: payment_pb2.Payment) -> bool:
 
     When they refuse it, it came in all the same: it is booked to suspense, and PostingRefused
     calls a person. One that a person accepted stood in suspense before, and stays there then.
+    What a person has let go from there is asked for under the number of that, so that it is
+    decided by now where the money is.
     """
+    if await _collected(desk, payment):
+        return True
+    if not payment.release_no:
+        return False
+    posting = of_payment(payment, _ACCEPTED[payment.trade_type])
+    # With the money that was refused its cost was booked, unless it stood in suspense before.
+    cost_minor = payment.cost_minor if payment.from_suspense else 0
+    posting = replace(posting, source_no=payment.release_no, cost_minor=cost_minor)
+    return await settled(desk, posting, tells=False)
+
+
+async def _collected(desk: Desk, payment: payment_pb2.Payment) -> bool:
     if not payment.from_suspense:
         return await settled(desk, of_payment(payment, _COLLECTED[payment.trade_type]))
     # It is accepted only when what moved is what was asked.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from payment.case import ROUNDS_MAX, Case, Resolution
+from payment.case import ROUNDS_MAX, Case
 from payment.desk import Desk
 from payment.flow._acts import Request, act_on, operator
 from payment.flow.execute_case import execute_case
@@ -32,11 +32,10 @@ async def approve_resolution(desk: Desk, request: Request, *, version: int) -> t
                 case_id=case.case_id,
                 problem="whoever proposed it cannot approve it",
             )
-        again = case.resolution is Resolution.GIVE_BACK and case.parked_minor > 0
         return case.moved(
             CaseEvent.APPROVE,
             now=now,
-            rounds=case.rounds + again,
+            rounds=case.rounds + case.begins_round,
             due_time=next_look(0, now=now),
         )
 

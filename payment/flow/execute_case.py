@@ -7,6 +7,7 @@ from payment.desk import Desk
 from payment.flow._cases import give_back_case
 from payment.flow._moves import move_refund, try_payment
 from payment.flow.give_back import give_back
+from payment.flow.release import release
 from payment.flow.resume_payment import resume_payment
 from payment.flow.resume_refund import resume_refund
 from payment.states import CaseEvent, CaseState, Event, GiveBackState, PaymentState, RefundState
@@ -51,6 +52,8 @@ async def _carry_out(desk: Desk, case: Case) -> str | None:
             return ""
         case Resolution.RESEND:
             return await _ask_again(desk, case)
+        case Resolution.ACCEPT if case.kind is CaseKind.LEDGER_REFUSED:
+            return await release(desk, case=case)
         case Resolution.GIVE_BACK if case.parked_minor:
             problem = await _give_back(desk, case)
             if problem != "" or case.subject is not Subject.PAYMENT:

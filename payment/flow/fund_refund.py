@@ -5,7 +5,7 @@ from __future__ import annotations
 from payment.desk import Desk
 from payment.flow._neighbours import answer_of
 from payment.model import Payment, Refund
-from payment.wire import collected, refund_asked
+from payment.wire import collected, refund_posting
 from tongbao.ledger.v1 import ledger_pb2, ledger_service_pb2
 
 
@@ -18,13 +18,13 @@ async def fund_refund(desk: Desk, *, refund: Refund, payment: Payment) -> bool |
 
     Where the money comes from is decided here alone: from what the merchant has pending.
     """
-    postings = [collected(payment), refund_asked(refund)]
+    postings = [*collected(payment), refund_posting(refund, "REFUND_ASKED")]
     item = ledger_service_pb2.PostItem(postings=postings)
     item.context.app_id, item.context.trace_no = refund.app_id, refund.trace_no
     result = await answer_of(desk.ledger, item, number=refund.refund_no)
     if result is None:
         return None
-    _, asked = result.postings
+    asked = result.postings[-1]
     if asked.outcome == ledger_pb2.PostingResult.OUTCOME_REFUSED:
         return False
     assert asked.outcome in (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from payment.case import CaseKind, RefusedPosting, Subject
+from payment.case import CaseKind, Parked, Place, RefusedPosting, Subject
 from payment.desk import Desk
 from payment.flow._cases import new_case
 from payment.store.case import add_case
@@ -13,7 +13,8 @@ async def record_posting_refused(desk: Desk, *, refused: RefusedPosting) -> bool
     """Open the case LEDGER_REFUSED of the order that was to be booked, once; return whether.
 
     Nothing else moves: the payer was charged, or a refund did not reach him, and the money stands
-    in suspense.
+    in suspense. Its case is opened again when what a channel had taken back stands after all, and
+    is refused then.
     """
     number = refused.source_no
     refund = await find_refund(desk.db, app_id=refused.app_id, refund_no=number)
@@ -32,5 +33,11 @@ async def record_posting_refused(desk: Desk, *, refused: RefusedPosting) -> bool
             "amount_minor": str(refused.amount_minor),
         },
         now=desk.clock.now(),
+        parked=Parked(
+            place=Place.SUSPENSE,
+            amount_minor=refused.amount_minor,
+            currency_code=refused.currency_code,
+            channel_code=refused.channel_code,
+        ),
     )
     return await add_case(desk.db, case)

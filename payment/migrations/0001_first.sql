@@ -29,6 +29,7 @@ CREATE TABLE payment (
     reported_currency_code text NOT NULL DEFAULT '',
     review_kind    text        NOT NULL DEFAULT '',  -- Of its case, also when that is over.
     from_suspense  boolean     NOT NULL DEFAULT false,  -- It was accepted out of there.
+    release_round  integer     NOT NULL DEFAULT 0,  -- How often it was to leave it after a refusal.
     failure_reason text        NOT NULL DEFAULT '',
     qr_code        text        NOT NULL DEFAULT '',
     fingerprint    bytea       NOT NULL,

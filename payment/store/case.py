@@ -32,6 +32,7 @@ _TYPES = dict.fromkeys(COLUMNS, "text") | {
 # Of a case that is opened again everything is as seen now, but who it is and its rounds.
 _KEPT = ("case_id", "kind", "number", "version", "rounds", "create_time")
 _ANEW = [name for name in COLUMNS if name not in _KEPT]
+_REOPENED = f"{', '.join(f'{name} = excluded.{name}' for name in _ANEW)}, version = c.version + 1"
 _SYSTEM = "payment"
 
 
@@ -49,7 +50,7 @@ def opening(source: str) -> Mapping[str, str]:
         CROSS JOIN LATERAL jsonb_to_record(i.new_case) AS x ({typed})
         WHERE i.new_case IS NOT NULL ORDER BY x.kind, x.number
         ON CONFLICT (kind, number) DO UPDATE
-        SET {", ".join(f"{name} = excluded.{name}" for name in _ANEW)}, version = c.version + 1
+        SET {_REOPENED}
         RETURNING c.case_id, c.version, c.update_time
     """
     return {"opened": opened, "noted": _NOTE_OPENED}
@@ -63,7 +64,10 @@ _NOTE_OPENED = f"""
 
 
 async def add_case(db: Database, case: Case, *, event: bytes = b"") -> bool:
-    """Open the case, with its event, unless one of its kind and number was opened before."""
+    """Open the case, with its event, unless one of its kind and number was opened before.
+
+    What an account refused as a restored success is opened again if it was known as another one.
+    """
     new = _NewCase(number=case.number, kind=case.kind, new_case=case, event=event)
     return await db.ask(_ADD, new)
 
@@ -173,7 +177,8 @@ def _note(row: Row) -> Note:
     )
 
 
-# A charge is repeated by channel for ever; it is a case once.
+# A charge is repeated by channel for ever; it is a case once. A success is refused at first, and
+# once more when it was taken back and restored: told again, the older one opens nothing.
 _ADD: Statement[_NewCase, bool] = Statement(
     name="add_case",
     columns={"number": "text", "kind": "text", "event": "bytea"} | CASE_COLUMN,
@@ -183,11 +188,15 @@ _ADD: Statement[_NewCase, bool] = Statement(
     sql=f"""
     WITH i AS ({{input}}),
     opened AS (
-        INSERT INTO exception_case ({", ".join(COLUMNS)})
+        INSERT INTO exception_case AS c ({", ".join(COLUMNS)})
         SELECT {", ".join(f"x.{name}" for name in COLUMNS)}
         FROM i CROSS JOIN LATERAL jsonb_to_record(i.new_case)
             AS x ({", ".join(f"{name} {kind}" for name, kind in _TYPES.items())})
-        ORDER BY x.kind, x.number ON CONFLICT DO NOTHING
+        ORDER BY x.kind, x.number
+        ON CONFLICT (kind, number) DO UPDATE
+        SET {_REOPENED}
+        WHERE right(excluded.facts->>'template', 9) = '_RESTORED'
+          AND c.facts->>'template' <> excluded.facts->>'template'
         RETURNING case_id, kind, number, version, update_time
     ),
     noted AS ({_NOTE_OPENED}),

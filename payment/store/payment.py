@@ -157,6 +157,7 @@ class _Move(_Key):
     reported_currency_code: str
     review_kind: str
     from_suspense: bool
+    release_round: int
     failure_reason: str
     qr_code: str
     due_time: datetime | None
@@ -193,6 +194,7 @@ _MOVED = {
     "reported_currency_code": "text",
     "review_kind": "text",
     "from_suspense": "boolean",
+    "release_round": "integer",
     "failure_reason": "text",
     "qr_code": "text",
     "due_time": "timestamptz",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from mesh.context import acting
+from mesh.numbers import payment_of
 from tongbao.ledger.v1 import ledger_pb2
 from trade.after import after_voucher
 from trade.desk import Desk
 from trade.flow._move import move_until_current
 from trade.model import Trade, TradeType
+from trade.states import PayState
 from trade.store import kept
 
 RECHARGED = "RECHARGED"  # Name of the ledger's template.
@@ -21,7 +23,6 @@ async def apply_voucher(desk: Desk, voucher: ledger_pb2.Voucher) -> Trade | None
 
     Returns None for vouchers of other templates, which say nothing to a trade.
     """
-    accepted = voucher.template in _ACCEPTED
     if voucher.template not in RECHARGES:
         return None
     business_code, _, order_no = voucher.trace_no.partition("-")
@@ -32,8 +33,13 @@ async def apply_voucher(desk: Desk, voucher: ledger_pb2.Voucher) -> Trade | None
     assert seen.type is TradeType.RECHARGE, f"{seen.trade_no} is no recharge"
     assert acting().app_id in ("", app.app_id), f"{seen.trade_no} belongs to another app"
 
+    payment_no = payment_of(voucher.source_no)
+
     def after(trade: Trade) -> Trade:
-        return after_voucher(trade, voucher.source_no, now=desk.clock.now(), accepted=accepted)
+        # What its wallet had refused, and got now, says nothing of a payment under review.
+        is_over = payment_no == voucher.source_no or trade.pay_state is not PayState.REVIEW
+        accepted = voucher.template in _ACCEPTED and is_over
+        return after_voucher(trade, payment_no, now=desk.clock.now(), accepted=accepted)
 
     return await move_until_current(
         desk, app_id=app.app_id, trade_no=seen.trade_no, after=after, seen=seen

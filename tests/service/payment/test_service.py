@@ -271,7 +271,8 @@ async def test_a_refused_posting_calls_a_person(ground, service):
     """Ledger's event opens a case of the app that the event names."""
     [paid] = await pay(service, payment_item())
     refused = ledger_events.PostingRefused(refusal="CREDIT_ACCOUNT_BLOCKED")
-    refused.posting.CopyFrom(wire.collected(wire.payment_from_item(payment_item(), now=real_now())))
+    payment = wire.payment_from_item(payment_item(), now=real_now())
+    refused.posting.CopyFrom(wire.payment_posting(payment, "COLLECTED"))
     refused.posting.source_no = paid.payment.payment_no
     number = paid.payment.payment_no
     batch_id = f"ledger-payment-test-{next(_batches)}"

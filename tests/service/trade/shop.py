@@ -237,11 +237,11 @@ class World:
         """Publish events as a neighbour does; return when their effects are durable."""
         await self.trade.applied(await self.ground.tell(source, *events))
 
-    async def book(self, trade: Trade, *, template: str = "RECHARGED") -> None:
+    async def book(self, trade: Trade, *, template: str = "RECHARGED", source_no: str = "") -> None:
         """Say as the ledger does that the trade's payment is in the books."""
         booked = ledger_pb2.Voucher(
             template=template,
-            source_no=trade.payment_no,
+            source_no=source_no or trade.payment_no,
             trace_no=trade.trace_no,
             amount=trade.amount,
         )

@@ -280,6 +280,27 @@ async def test_a_recharge_is_announced_after_its_posting(world: World, shop: Sho
     assert world.trade.dead_letters() == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "then"), [(PaymentSucceeded, Trade.STATE_PAID), (PaymentReviewed, Trade.STATE_REVIEW)]
+)
+async def test_a_recharge_is_paid_when_its_wallet_takes_what_it_had_refused(
+    world: World, shop: Shop, kind, then
+):
+    """It keeps the number of its payment. What is under review by then stays so."""
+    trade, payment = await open_try(world, shop, shop.top_up())
+    state = Payment.STATE_SUCCEEDED if kind is PaymentSucceeded else Payment.STATE_REVIEW
+    charged = change(payment, state=state)
+    await world.tell("payment", kind(payment=charged))
+    number = payment.payment_no
+
+    release_no = f"{number[:8]}LB{number[10:]}"
+    await world.book(trade, template="SUSPENSE_RECHARGED", source_no=release_no)
+
+    now = await shop.trade(trade)
+    assert (now.trade.state, now.trade.payment_no) == (then, number)
+    assert world.trade.dead_letters() == []
+
+
 async def test_an_event_that_cannot_be_is_set_aside(fresh: World):
     """A payment of another amount: the trade does not move, people have to look."""
     shop = await fresh.shop()
