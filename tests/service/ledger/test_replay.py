@@ -6,7 +6,8 @@ from ledger.store.proof import Slice
 
 def slice_of(*turnover):
     return Slice(
-        entries=len(turnover), last_hash=b"", broken_blocks=[], broken_vouchers=[],
+        entries=len(turnover), before_hash=b"", last_hash=b"", broken_blocks=[],
+        broken_vouchers=[],
         turnover=turnover, holds=[], reversals=[],
     )  # fmt: skip
 
