@@ -182,6 +182,8 @@ class Case:
             problem = "possible are " + ", ".join(sorted(one.name for one in allowed))
         elif resolution is Resolution.ACCEPT and not self._is_equal:
             problem = "what moved is not what was asked"
+        elif self.rounds >= ROUNDS_MAX and replace(self, resolution=resolution).begins_round:
+            problem = f"it was tried {ROUNDS_MAX} times"
         if problem:
             raise _refuse(
                 reasons.REASON_RESOLUTION_NOT_ALLOWED,

@@ -186,13 +186,15 @@ def release_posting(case: Case, order: Payment | Refund) -> ledger_pb2.Posting:
     """Return what books the money of `case` out of suspense, to whoever `order` was to give it.
 
     Cost stands where the ledger put the money aside; it is booked now if the money had stood in
-    suspense before, without it, and was refused on its way from there.
+    suspense before, without it, and was refused on its way from there, or came back to it.
     """
     if isinstance(order, Refund):
         posting = refund_posting(order, "REFUND_RETURN_CREDITED")
     else:
         posting = payment_posting(order, _RELEASED[order.trade_type])
-        if case.facts["template"] not in _RELEASED.values():
+        refused = case.facts["template"]
+        came_back = refused == "SUSPENSE_RESTORED" and order.from_suspense
+        if refused not in _RELEASED.values() and not came_back:
             posting.cost_minor = 0
     posting.source_no = release_no(case.number, subject=case.subject, round_no=case.rounds)
     return posting

@@ -22,6 +22,7 @@ _ACCEPTED = {
     kinds_pb2.TRADE_TYPE_RECHARGE: "SUSPENSE_RECHARGED",
 }
 REVERSED = "CHANNEL_REVERSED"
+_BEFORE = "REFUSED_BEFORE"  # Why money that came back waits in suspense again.
 DUPLICATE = "DUPLICATE_SUCCESS"
 LATE = "LATE_SUCCESS"
 
@@ -154,6 +155,14 @@ async def _collected(desk: Desk, payment: payment_pb2.Payment) -> bool:
     asked.ClearField("reported_currency_code")
     await book(desk, parked(asked, "MISMATCH_SUSPENDED"))
     return await settled(desk, of_payment(payment, _ACCEPTED[payment.trade_type]))
+
+
+async def wait_again(desk: Desk, posting: Posting) -> None:
+    """Book money back into suspense, once; PostingRefused calls a person, who may be done with it.
+
+    Its account refused it before it was taken back, and is not asked anew.
+    """
+    await _must(desk, posting, instead_of=Refusal(posting=posting, reason=_BEFORE))
 
 
 async def _must(desk: Desk, posting: Posting, *, instead_of: Refusal | None = None) -> None:

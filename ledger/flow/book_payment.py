@@ -11,6 +11,7 @@ from ledger.flow._orders import (
     of_payment,
     settled,
     suspended,
+    wait_again,
 )
 from tongbao.payment.v1 import payment_pb2
 
@@ -38,7 +39,7 @@ async def _restore(desk: Desk, payment: payment_pb2.Payment) -> None:
     kind = COLLECTS[payment.trade_type]
     if not await collect(desk, payment):
         await book(desk, suspended(payment, "SUSPENSE_REVERSED"))
-        await book(desk, suspended(payment, "SUSPENSE_RESTORED"))
+        await wait_again(desk, suspended(payment, "SUSPENSE_RESTORED"))
     elif await settled(desk, of_payment(payment, f"{kind}_REVERSED"), tells=False):
         await settled(desk, of_payment(payment, f"{kind}_RESTORED"))
     else:

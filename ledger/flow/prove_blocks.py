@@ -96,12 +96,15 @@ async def _taken_up(desk: Desk, name: str) -> tuple[list[int], Walk]:
 
 
 def _read(desk: Desk, frames: Iterator[proofs.Frame]) -> tuple[list[int], list[str], Walk]:
-    _, told = next(frames)
-    version, *rest = json.loads(told)
-    if version != _FORMAT:
-        raise proofs.ProofGone
-    books, before, _ = rest
-    return books, before, Walk.of(desk, frames, slice_entries=_SLICE_ENTRIES)
+    """Return what was written down. Raises ProofGone, also for what we would not have written."""
+    try:
+        _, told = next(frames)
+        version, books, before, _ = json.loads(told)
+        if version != _FORMAT:
+            raise proofs.ProofGone
+        return books, before, Walk.of(desk, frames, slice_entries=_SLICE_ENTRIES)
+    except (StopIteration, ValueError, TypeError, KeyError, IndexError) as error:
+        raise proofs.ProofGone(repr(error)) from None
 
 
 async def _drop(desk: Desk, names: Sequence[str]) -> None:

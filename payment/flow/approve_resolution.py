@@ -24,7 +24,7 @@ async def approve_resolution(desk: Desk, request: Request, *, version: int) -> t
 
     def change(case: Case, now: datetime) -> Case:
         case.check_state(CaseState.PROPOSED)
-        if case.version != version or case.rounds >= ROUNDS_MAX:
+        if case.version != version or case.rounds + case.begins_round > ROUNDS_MAX:
             raise refuse(reasons.REASON_CASE_NOT_READY, case_id=case.case_id, state=case.state.name)
         if case.proposed_by == operator():
             raise refuse(

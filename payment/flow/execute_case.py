@@ -7,7 +7,7 @@ from payment.desk import Desk
 from payment.flow._cases import give_back_case
 from payment.flow._moves import move_refund, try_payment
 from payment.flow.give_back import give_back
-from payment.flow.release import release
+from payment.flow.release import NotBegun, release
 from payment.flow.resume_payment import resume_payment
 from payment.flow.resume_refund import resume_refund
 from payment.states import CaseEvent, CaseState, Event, GiveBackState, PaymentState, RefundState
@@ -27,13 +27,17 @@ async def execute_case(desk: Desk, *, case: Case) -> Case:
     also beside itself: every step is keyed or guarded by versions.
     """
     assert case.state is CaseState.EXECUTING, f"{case.case_id} is {case.state}"
-    problem = await _carry_out(desk, case)
+    rounds = case.rounds
+    try:
+        problem = await _carry_out(desk, case)
+    except NotBegun as error:
+        problem, rounds = str(error), rounds - 1
     if problem is None:
         return case
     now = desk.clock.now()
     if problem:
-        event = CaseEvent.FAIL
-        after = case.moved(event, now=now, action=Action.MANUAL, resolution=Resolution.NONE)
+        event, none = CaseEvent.FAIL, Resolution.NONE
+        after = case.moved(event, now=now, action=Action.MANUAL, resolution=none, rounds=rounds)
     else:
         event = CaseEvent.FINISH
         after = case.moved(event, now=now)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from mesh.batch import NotExecuted
 from payment.case import CaseKind, Parked, Place, RefusedPosting, Subject
 from payment.desk import Desk
 from payment.flow._cases import new_case
-from payment.store.case import add_case
+from payment.states import CaseState
+from payment.store.case import add_case, list_cases
 from payment.store.refund import find_refund
 
 
@@ -14,7 +16,8 @@ async def record_posting_refused(desk: Desk, *, refused: RefusedPosting) -> bool
 
     Nothing else moves: the payer was charged, or a refund did not reach him, and the money stands
     in suspense. Its case is opened again when what a channel had taken back stands after all, and
-    is refused then.
+    is refused then. Raises NotExecuted while its money is being let go: what becomes of that
+    comes first.
     """
     number = refused.source_no
     refund = await find_refund(desk.db, app_id=refused.app_id, refund_no=number)
@@ -40,4 +43,10 @@ async def record_posting_refused(desk: Desk, *, refused: RefusedPosting) -> bool
             channel_code=refused.channel_code,
         ),
     )
-    return await add_case(desk.db, case)
+    if await add_case(desk.db, case):
+        return True
+    for kept in await list_cases(desk.db, app_id=case.app_id, trace_no=case.trace_no):
+        is_same = (kept.kind, kept.number) == (case.kind, case.number)
+        if is_same and kept.facts != case.facts and kept.state is CaseState.EXECUTING:
+            raise NotExecuted(f"{kept.case_id} is being carried out")
+    return False

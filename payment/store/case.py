@@ -197,6 +197,7 @@ _ADD: Statement[_NewCase, bool] = Statement(
         SET {_REOPENED}
         WHERE right(excluded.facts->>'template', 9) = '_RESTORED'
           AND c.facts->>'template' <> excluded.facts->>'template'
+          AND c.state <> 'executing'
         RETURNING case_id, kind, number, version, update_time
     ),
     noted AS ({_NOTE_OPENED}),

@@ -128,6 +128,28 @@ async def test_a_release_that_is_refused_leaves_the_money_in_suspense(
 
 
 @both
+@late
+async def test_what_comes_back_to_suspense_is_told_once_more(desk, trade_type, owner, is_late):
+    """A person may be done with it by then; with the cost it is as if nobody had refused it."""
+    one = await refused(desk, trade_type, owner, is_late=is_late)
+    await book_review(desk, reviewed(one, "CHANNEL_REVERSED"))
+    assert await standing(desk) == {}
+
+    for _ in range(2):
+        await book_payment(desk, accepted(one, "CHANNEL_REVERSED"))
+
+    assert (await standing(desk))[SUSPENSE.name] == 10_000
+    assert len(await refusals(desk)) == 2
+    assert (await refusals(desk))[-1] == ("SUSPENSE_RESTORED", "REFUSED_BEFORE")
+    await opened_again(desk)
+    template = "SUSPENSE_RECHARGED" if trade_type == RECHARGE else "SUSPENSE_COLLECTED"
+    cost_minor = 38 if is_late else 0
+    assert await booked(desk, posting(template, cost_minor=cost_minor)) == ["posted"]
+    assert await standing(desk) == never_blocked(trade_type, owner)
+    await proved(desk)
+
+
+@both
 async def test_what_was_restored_into_suspense_is_released_without_cost(desk, trade_type, owner):
     """Its cost came back with it. A later event of the payment has no number, and moves nothing."""
     await open_all(desk)

@@ -1,5 +1,6 @@
 """A proof in several calls: it is as strong as one, wherever one call ends and the next begins."""
 
+import hashlib
 import os
 from contextlib import aclosing
 from dataclasses import replace
@@ -187,6 +188,19 @@ async def test_a_proof_goes_on_from_what_was_written_only(shelf):
             await told(shelf, name)
     path.write_bytes(was)
     assert (await told(shelf, name))[0].next_block == 4
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"proof 3\n[1]", b'proof 18\n[1, [1], [], "0"]']
+)
+async def test_a_file_that_is_no_proof_is_as_good_as_gone(shelf, content):
+    """Its name fits what is in it; nobody wrote it here."""
+    await open_all(shelf)
+    name = hashlib.sha256(content).hexdigest()
+    shelf.proofs.mkdir(parents=True, exist_ok=True)
+    (shelf.proofs / name).write_bytes(content)
+    with pytest.raises(Refused, match="proof"):
+        await told(shelf, name)
 
 
 async def test_what_nobody_comes_back_for_is_swept(shelf):

@@ -5,6 +5,7 @@ from itertools import count
 
 import pytest
 
+from mesh.batch import NotExecuted
 from mesh.context import Acting, acting_as, within
 from mesh.errors import Refused
 from mesh.numbers import payment_of
@@ -90,6 +91,9 @@ def number_of(payment_no, round_no):
 REFUSED = [
     ("COLLECTED", {}, "SUSPENSE_COLLECTED", 0),
     ("SUSPENSE_COLLECTED", {"from_suspense": True}, "SUSPENSE_COLLECTED", 2),
+    ("SUSPENSE_RESTORED", {"review_kind": "CHANNEL_REVERSED"}, "SUSPENSE_COLLECTED", 0),
+    ("SUSPENSE_RESTORED", {"review_kind": "CHANNEL_REVERSED", "from_suspense": True},
+     "SUSPENSE_COLLECTED", 2),
     ("COLLECT_RESTORED", {"review_kind": "CHANNEL_REVERSED"}, "SUSPENSE_COLLECTED", 0),
     ("RECHARGED", {"trade_type": "RECHARGE"}, "SUSPENSE_RECHARGED", 0),
     ("SUSPENSE_RECHARGED", {"trade_type": "RECHARGE", "from_suspense": True},
@@ -197,10 +201,73 @@ async def test_what_a_channel_has_taken_back_is_not_let_go(desk, neighbours, sta
 
     case = await decide(desk, case)
 
-    assert case.state is CaseState.OPEN
+    assert (case.state, case.rounds) == (CaseState.OPEN, 0)
     assert asked(neighbours) == []
     [*_, note] = await list_notes(desk.db, case.case_id)
     assert note.text == f"payment {payment_no} is {state.upper()}"
+
+
+async def test_a_round_that_was_not_begun_leaves_its_number_to_the_next(desk, neighbours):
+    """Who was to carry it out and comes late, after all was restored, books nothing of his own."""
+    payment_no = await seed(desk)
+    case = await refused_case(desk, payment_no, "COLLECTED")
+    await desk.db.rows("UPDATE payment SET state = 'review'")
+    opened = await decide(desk, case)
+    late = replace(opened, state=CaseState.EXECUTING, rounds=1, resolution=ACCEPT)
+    sql = "UPDATE payment SET state = 'succeeded', review_kind = 'CHANNEL_REVERSED'"
+    await desk.db.rows(sql)
+
+    case = await decide(desk, opened)
+    with on_behalf_of():
+        await release(desk, case=late)
+
+    assert case.state is CaseState.RESOLVED
+    assert {number for _, number, *_ in asked(neighbours)} == {number_of(payment_no, 1)}
+    assert len(neighbours.ledger.effects) == 1
+
+
+@pytest.mark.parametrize("state", ["review", "succeeded"])
+async def test_a_refund_that_its_payer_has_after_all_is_not_let_go(desk, neighbours, state):
+    """It went out late: what waited in suspense for the merchant is gone from there."""
+    refund_no = await seed_refund(desk, await seed(desk), state="failed")
+    case = await refused_case(desk, refund_no, "REFUND_FAILED", amount_minor=60)
+    for one in ("review", state):
+        await desk.db.rows("UPDATE refund SET state = %(state)s", state=one)
+
+    case = await decide(desk, case)
+
+    assert (case.state, case.rounds) == (CaseState.OPEN, 0)
+    assert asked(neighbours) == []
+
+
+async def test_what_was_refused_as_often_as_it_may_be_says_so(desk):
+    """When it is proposed, not when the second person has come; it can be closed as it is."""
+    case = await refused_case(desk, await seed(desk), "COLLECTED")
+    await desk.db.rows("UPDATE exception_case SET rounds = 24")
+
+    with pytest.raises(Refused, match="24 times"):
+        await by("li", propose_resolution(desk, request(case), resolution=ACCEPT))
+    as_is = Resolution.CLOSE_AS_IS
+    closed = await by("li", resolve_case(desk, request(case), resolution=as_is))
+
+    assert closed.state is CaseState.RESOLVED
+
+
+async def test_what_comes_back_to_suspense_waits_for_what_is_being_let_go(desk, neighbours):
+    """The case is opened again when it is known what became of that, not before."""
+    payment_no = await seed(desk)
+    case = await refused_case(desk, payment_no, "COLLECTED")
+    case = await silent(desk, neighbours, case, neighbours.ledger.breaks)
+
+    with pytest.raises(NotExecuted):
+        await refused_case(desk, payment_no, "SUSPENSE_RESTORED")
+    with pytest.raises(AssertionError):  # The first one, brought anew, opens nothing.
+        await refused_case(desk, payment_no, "COLLECTED")
+    await resume_case(desk, case_id=case.case_id)
+    assert (await find_case(desk.db, case.case_id)).state is CaseState.RESOLVED
+    again = await refused_case(desk, payment_no, "SUSPENSE_RESTORED")
+
+    assert (again.case_id, again.state, again.rounds) == (case.case_id, CaseState.OPEN, 1)
 
 
 async def test_what_was_begun_is_asked_for_when_the_channel_takes_it_back_meanwhile(

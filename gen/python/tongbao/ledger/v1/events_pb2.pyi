@@ -52,7 +52,9 @@ class PostingRefused(_message.Message):
     POSTING_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
     refusal: _builtins.str
-    """Why, e.g. `CREDIT_ACCOUNT_BLOCKED`."""
+    """Why, e.g. `CREDIT_ACCOUNT_BLOCKED`. `REFUSED_BEFORE`: its account had refused it before the
+    channel took it back, and now it is in suspense again.
+    """
     @_builtins.property
     def posting(self) -> _ledger_pb2.Posting:
         """What was refused."""

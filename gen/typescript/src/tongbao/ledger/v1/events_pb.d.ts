@@ -46,7 +46,8 @@ export declare type PostingRefused = Message<"tongbao.ledger.v1.PostingRefused">
   posting?: Posting | undefined;
 
   /**
-   * Why, e.g. `CREDIT_ACCOUNT_BLOCKED`.
+   * Why, e.g. `CREDIT_ACCOUNT_BLOCKED`. `REFUSED_BEFORE`: its account had refused it before the
+   * channel took it back, and now it is in suspense again.
    *
    * @generated from field: string refusal = 2;
    */
