@@ -49,4 +49,4 @@ async def record_posting_refused(desk: Desk, *, refused: RefusedPosting) -> bool
         is_same = (kept.kind, kept.number) == (case.kind, case.number)
         if is_same and kept.facts != case.facts and kept.state is CaseState.EXECUTING:
             raise NotExecuted(f"{kept.case_id} is being carried out")
-    return False
+    return await add_case(desk.db, case)  # It may have ended between our two looks.

@@ -18,7 +18,7 @@ from payment.flow.release import release
 from payment.flow.resolve_case import resolve_case
 from payment.flow.resume_case import resume_case
 from payment.states import CaseState
-from payment.store.case import find_case, list_notes
+from payment.store.case import find_case, list_cases, list_notes
 from tests.service.payment.scene import (
     TRACE,
     on_behalf_of,
@@ -265,6 +265,24 @@ async def test_what_comes_back_to_suspense_waits_for_what_is_being_let_go(desk, 
         await refused_case(desk, payment_no, "COLLECTED")
     await resume_case(desk, case_id=case.case_id)
     assert (await find_case(desk.db, case.case_id)).state is CaseState.RESOLVED
+    again = await refused_case(desk, payment_no, "SUSPENSE_RESTORED")
+
+    assert (again.case_id, again.state, again.rounds) == (case.case_id, CaseState.OPEN, 1)
+
+
+async def test_what_comes_back_while_a_release_ends_opens_its_case_again(
+    desk, neighbours, monkeypatch
+):
+    """It was being carried out at the first look, and is over at the second: nothing is lost."""
+    payment_no = await seed(desk)
+    case = await refused_case(desk, payment_no, "COLLECTED")
+    case = await silent(desk, neighbours, case, neighbours.ledger.breaks)
+
+    async def end_and_list(*arguments, **named):
+        await resume_case(desk, case_id=case.case_id)
+        return await list_cases(*arguments, **named)
+
+    monkeypatch.setattr("payment.flow.record_posting_refused.list_cases", end_and_list)
     again = await refused_case(desk, payment_no, "SUSPENSE_RESTORED")
 
     assert (again.case_id, again.state, again.rounds) == (case.case_id, CaseState.OPEN, 1)
